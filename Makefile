@@ -1,0 +1,45 @@
+# Every target sets up what it needs: a virtual environment in .venv with the versions of constraints.txt.
+#
+#   make test         the project's tests
+#   make check        lint, types and tests
+#   make demo         from a real recording to embeddings, in about five minutes
+#   make test-peer    transformers' own test suite for models and feature extractors, run on ours
+#
+# PYTHON       the Python (3.11 or newer) that makes .venv
+# TORCH_INDEX  a package index for torch alone (README, "Install", says when to use it)
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+READY := .venv/ready
+DEMO ?= demo
+
+.PHONY: setup test test-peer lint types check demo clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "brainbert needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: setup
+	$(BIN)/pytest -n auto
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not follow the renaming of an editable install, so it is shown the installed names as links.
+types: setup
+	@mkdir -p build/types/brainbert
+	@for folder in modeling_brainbert processing hub_upload; do ln -sfn ../../../$$folder build/types/brainbert/$$folder; done
+	MYPYPATH=build/types $(BIN)/mypy -p brainbert
+
+check: lint types test
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,1 @@
+"""Everything between a recording and a pretrained encoder: signals, corpora, parts of the training loop."""
