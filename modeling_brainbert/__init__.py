@@ -29,7 +29,7 @@ AutoModelForPreTraining.register(BrainBertConfig, BrainBertForPreTraining, exist
 AutoModelForAudioClassification.register(BrainBertConfig, BrainBertForSequenceClassification, exist_ok=True)
 AutoModelForSequenceClassification.register(BrainBertConfig, BrainBertForSequenceClassification, exist_ok=True)
 
-# `register_for_auto_class`: save_pretrained copies the code along, so that the folder loads where this is not installed.
+# `register_for_auto_class`: save_pretrained copies the code along, so that the folder loads without this package.
 BrainBertConfig.register_for_auto_class()
 BrainBertFeatureExtractor.register_for_auto_class()
 BrainBertModel.register_for_auto_class("AutoModel")

@@ -5,7 +5,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-# tiny is ours, for trials on a laptop; small, base and large are the sizes of the original code, large the released one.
+# tiny is ours, for trials on a laptop; small, base and large are the original code's sizes, large the released one.
 PRESETS: dict[str, dict[str, int]] = {
     "tiny": {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512},
     "small": {"num_hidden_layers": 3, "hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1200},
@@ -44,7 +44,7 @@ class BrainBertConfig(PreTrainedConfig):
     """
 
     model_type = "brainbert"
-    keys_to_ignore_at_inference = ("hidden_states", "attentions")
+    keys_to_ignore_at_inference = ["hidden_states", "attentions"]  # noqa: RUF012 (Trainer adds a list to it)
 
     hidden_size: int = 768
     num_hidden_layers: int = 6

@@ -222,8 +222,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             tensor = _as_tensor(voltage, dtype)
             if tensor.ndim not in (1, 2) or tensor.numel() == 0:
                 raise ValueError(
-                    f"The voltage has shape {tuple(tensor.shape)}: pass (samples,) for one contact, (contacts, samples) "
-                    "for several, or a list of arrays of different lengths."
+                    f"The voltage has shape {tuple(tensor.shape)}: pass (samples,) for one contact, (contacts, "
+                    "samples) for several, or a list of arrays of different lengths."
                 )
             tensor = tensor.reshape(-1, tensor.shape[-1])
             groups = [(list(range(tensor.shape[0])), tensor)]
@@ -234,8 +234,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 needed = (MINIMUM_FRAMES - 2 + 2 * variant.trim) * self.hop_length + 1
                 needed += 0 if variant.zero_boundary else self.window_length
                 raise ValueError(
-                    f"{samples} samples ({samples / self.sampling_rate:.3g} s) give {self.num_frames(samples)} frames and "
-                    f"at least {MINIMUM_FRAMES} are needed: pass (contacts, samples) with {needed} samples or more."
+                    f"{samples} samples ({samples / self.sampling_rate:.3g} s) give {self.num_frames(samples)} frames "
+                    f"and at least {MINIMUM_FRAMES} are needed: pass (contacts, samples) with {needed} samples or more."
                 )
         return groups, sum(len(rows) for rows, _ in groups)
 
@@ -264,8 +264,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             deviation = float(voltage.std(dim=-1).median())
             if not 0.5 <= deviation <= 20_000:
                 warnings.warn(
-                    f"The voltage has a standard deviation of {deviation:.2g}, and intracranial signals have 1 to 1000 µV: "
-                    "check that it is in microvolts (MNE gives volts: multiply by 1e6).",
+                    f"The voltage has a standard deviation of {deviation:.2g}, and intracranial signals have 1 to 1000 "
+                    "µV: check that it is in microvolts (MNE gives volts: multiply by 1e6).",
                     stacklevel=4,
                 )
         return valid
@@ -307,8 +307,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         if statistics is None:
             if samples < MINIMUM_RECORDING_S * self.sampling_rate:
                 raise ValueError(
-                    f'normalization="recording" needs statistics=, or at least {MINIMUM_RECORDING_S:g} s of each contact '
-                    f"in the call (this one holds {samples / self.sampling_rate:.3g} s): compute them with "
+                    f'normalization="recording" needs statistics=, or at least {MINIMUM_RECORDING_S:g} s of each '
+                    f"contact in the call (this one holds {samples / self.sampling_rate:.3g} s): compute them with "
                     "brainbert.processing.corpora.recording_statistics."
                 )
             return _z_score(trimmed, *_mean_and_deviation(trimmed))

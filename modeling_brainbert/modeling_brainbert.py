@@ -107,6 +107,7 @@ class BrainBertEmbeddings(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         # Not in the checkpoint. from_pretrained builds on the meta device, so _init_weights fills it in again.
+        self.positions: torch.Tensor
         self.register_buffer(
             "positions", sinusoidal_positions(config.max_position_embeddings, config.hidden_size), persistent=False
         )
@@ -128,6 +129,10 @@ class BrainBertEmbeddings(nn.Module):
         return self.dropout(self.layer_norm(embeddings))
 
 
+class BrainBertAttentionProjection(nn.Linear):
+    """Query, key or value projection: a linear layer with an initialisation of its own."""
+
+
 class BrainBertAttention(nn.Module):
     is_causal = False
 
@@ -137,9 +142,9 @@ class BrainBertAttention(nn.Module):
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_probs_dropout_prob
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.q_proj = BrainBertAttentionProjection(config.hidden_size, config.hidden_size)
+        self.k_proj = BrainBertAttentionProjection(config.hidden_size, config.hidden_size)
+        self.v_proj = BrainBertAttentionProjection(config.hidden_size, config.hidden_size)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
@@ -212,6 +217,7 @@ class BrainBertPreTrainedModel(PreTrainedModel):
     input_modalities = ("time",)
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the Trainer must divide by accumulation steps: our losses are means
+    _input_embed_layer = "projection"  # of BrainBertEmbeddings, for get_input_embeddings and set_input_embeddings
     _no_split_modules = ["BrainBertEmbeddings", "BrainBertLayer"]  # noqa: RUF012 (as transformers declares it)
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -225,19 +231,19 @@ class BrainBertPreTrainedModel(PreTrainedModel):
         """Initialise as the original intends: PyTorch's linear layers, xavier for query–key–value, biases 0.
 
         It matters: with the library's N(0, 0.02) the input projection drowns under the positions.
-        Children come before their parents, so the attention has the last word on its projections.
+        Only modules that hold parameters or buffers themselves come here: transformers skips the others in custom code.
         """
-        if isinstance(module, nn.Linear):
+        if isinstance(module, BrainBertAttentionProjection):
+            # For the packed (3H, H) matrix of torch.nn.MultiheadAttention, of which this is a third.
+            init.xavier_uniform_(module.weight, gain=2**-0.5)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
             bound = module.in_features**-0.5  # PyTorch's default: kaiming uniform with a = √5
             init.uniform_(module.weight, -bound, bound)
             init.zeros_(module.bias)
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, BrainBertAttention):
-            for projection in (module.q_proj, module.k_proj, module.v_proj):
-                # Xavier for the packed (3H, H) matrix of torch.nn.MultiheadAttention.
-                init.xavier_uniform_(projection.weight, gain=2**-0.5)
         elif isinstance(module, BrainBertEmbeddings):
             init.copy_(module.positions, sinusoidal_positions(*module.positions.shape[1:]))
 
@@ -255,9 +261,6 @@ class BrainBertModel(BrainBertPreTrainedModel):
         self.embeddings = BrainBertEmbeddings(config)
         self.layers = nn.ModuleList([BrainBertLayer(config) for _ in range(config.num_hidden_layers)])
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.projection
 
     @merge_with_config_defaults
     @capture_outputs
