@@ -14,6 +14,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
 DEMO ?= demo
+PEER := build/peer
 
 .PHONY: setup test test-peer lint types check demo clean
 
@@ -28,6 +29,17 @@ $(READY): pyproject.toml constraints.txt
 
 test: setup
 	$(BIN)/pytest -n auto
+
+# The suite is not in the installed package: it comes from the source distribution of the same version.
+$(PEER)/ready: $(READY)
+	rm -rf $(PEER)
+	mkdir -p $(PEER)/transformers_tests
+	$(BIN)/pip download --quiet --no-deps --no-binary transformers --constraint constraints.txt --dest $(PEER) transformers
+	tar -xzf $(PEER)/transformers-*.tar.gz -C $(PEER)/transformers_tests --strip-components=2 "$$(cd $(PEER) && basename transformers-*.tar.gz .tar.gz)/tests"
+	@touch $(PEER)/transformers_tests/__init__.py $@
+
+test-peer: $(PEER)/ready
+	PYTHONPATH=$(PEER) $(BIN)/pytest -n auto tests/peer
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,57 @@
+"""Arguments that every program which reads a recording shares, and the reading itself."""
+
+import argparse
+from pathlib import Path
+
+from brainbert.processing.recordings import Recording, condition, read_recording
+
+ENTITIES = ("subject", "session", "task", "acquisition", "run")
+
+
+def add_conditioning_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which recording of a BIDS data set")
+    for entity in ENTITIES:
+        group.add_argument(
+            f"--{entity}", help=f"BIDS {entity} label; for a single file, --subject and --session name it"
+        )
+    group = parser.add_argument_group("conditioning (the weights expect it as it was in training)")
+    group.add_argument(
+        "--line-frequency", type=float, required=True, choices=(50.0, 60.0, 0.0), help="Hz of the mains; 0 for no notch"
+    )
+    group.add_argument(
+        "--notch", default="causal-notch", choices=("causal-notch", "zero-phase-fir"), help="the paper's, or zero-phase"
+    )
+    group.add_argument(
+        "--reference",
+        default="laplacian",
+        choices=("laplacian", "bipolar", "common-average", "none"),
+        help="along shafts; none keeps the recording's",
+    )
+    group.add_argument(
+        "--ends", default="drop", choices=("drop", "one-sided"), help="Laplacian: contacts with a single neighbour"
+    )
+    group.add_argument("--contacts", nargs="+", help="channels to keep (default: those the file types as intracranial)")
+    group.add_argument("--unit", help="of the file, where its header is wrong: V, mV, µV, nV, pV")
+
+
+def entities_of(args: argparse.Namespace) -> dict[str, str | None]:
+    return {entity: getattr(args, entity) for entity in ENTITIES}
+
+
+def conditioning_of(args: argparse.Namespace) -> dict[str, object]:
+    """What was asked for, as the corpus remembers it."""
+    names = ("line_frequency", "notch", "reference", "ends", "contacts", "unit", *ENTITIES)
+    return {name: getattr(args, name) for name in names}
+
+
+def read_conditioned(path: Path, args: argparse.Namespace, *, sampling_rate: float) -> Recording:
+    """Read the recording that the arguments name and bring it to what the model expects."""
+    recording = read_recording(path, **entities_of(args), contacts=args.contacts, unit=args.unit)
+    return condition(
+        recording,
+        line_frequency_hz=args.line_frequency or None,
+        reference=args.reference,
+        ends=args.ends,
+        notch=args.notch,
+        sampling_rate=sampling_rate,
+    )

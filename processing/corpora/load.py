@@ -1,0 +1,87 @@
+"""Open a corpus, decode its signal, and split it without leaking."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+
+
+def load_corpus(folder: Path | str) -> datasets.Dataset:
+    """Open the corpus that `build_corpus` wrote to `folder`: a data set with one row per clip and contact.
+
+    Raises ValueError when the folder is not a corpus, or its build was interrupted.
+    """
+    folder = Path(folder)
+    if not (folder / "build.json").exists():
+        raise ValueError(f"{folder} is not a corpus: build one with build_corpus or examples/build_corpus.py.")
+    if not (folder / "state.json").exists():
+        raise ValueError(f"The build of {folder} was interrupted: run it again with the same arguments to complete it.")
+    for part in json.loads((folder / "state.json").read_text())["_data_files"]:
+        if Path(part["filename"]).name != part["filename"]:
+            raise ValueError(
+                f"{folder}/state.json names a file outside the corpus: it was not written by build_corpus."
+            )
+        if not (folder / part["filename"]).exists():
+            raise ValueError(f"{folder} lacks its file {part['filename']}: copy the folder again, or build it again.")
+    return datasets.load_from_disk(str(folder))
+
+
+def decode_signal(batch: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Return the clips of a batch of rows (of a data set with format "numpy") in µV: (clips, samples)."""
+    signal = np.asarray(batch["signal"])
+    if signal.dtype == np.float32:
+        return signal
+    scale, offset = (np.asarray(batch[name], np.float32)[..., None] for name in ("scale", "offset"))
+    return signal * scale + offset
+
+
+def split_corpus(
+    corpus: datasets.Dataset,
+    *,
+    by: Literal["time", "recording"] = "time",
+    validation: float = 0.1,
+    embargo_s: float = 5.0,
+    seed: int = 0,
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Return the training and the validation part of a corpus; neighbouring clips are never torn apart at random.
+
+    by: "time": the last `validation` of each recording's time, for all contacts at once, after `embargo_s` seconds that
+        belong to neither part; "recording": whole recordings, drawn with `seed`.
+    validation: share of the time or of the recordings, between 0 and 1; at least one clip or recording.
+    Raises ValueError when one of the parts would be empty.
+    """
+    if not 0 < validation < 1:
+        raise ValueError(f"validation is {validation}: give a share between 0 and 1, such as 0.1.")
+    recording = _column(corpus, "recording")
+    names, recording = np.unique(recording, return_inverse=True)
+    if by == "recording":
+        held_out = np.random.default_rng(seed).permutation(len(names))[: max(1, round(validation * len(names)))]
+        in_validation = np.isin(recording, held_out)
+        in_training = ~in_validation
+    elif by == "time":
+        samples = corpus.features["signal"].length
+        start, rate = _column(corpus, "start"), _column(corpus, "sampling_rate")
+        in_training, in_validation = np.zeros(len(corpus), bool), np.zeros(len(corpus), bool)
+        for number in range(len(names)):
+            inside = recording == number
+            first, last = start[inside].min(), start[inside].max()
+            # The cut lies at the start of a clip, so that the last clip is always held out.
+            cut = min(last, first + (1 - validation) * (last + samples - first))
+            in_validation |= inside & (start >= cut)
+            in_training |= inside & (start + samples + embargo_s * rate <= cut)
+    else:
+        raise ValueError(f'by is {by!r}: choose "time" or "recording".')
+    if not in_training.any() or not in_validation.any():
+        raise ValueError(
+            f"Split by {by}, {len(corpus)} clips of {len(names)} recordings leave nothing to "
+            f"{'train' if not in_training.any() else 'validate'} on: use more data, or a smaller embargo_s."
+        )
+    return corpus.select(np.flatnonzero(in_training)), corpus.select(np.flatnonzero(in_validation))
+
+
+def _column(corpus: datasets.Dataset, name: str) -> NDArray[Any]:
+    return np.asarray(corpus.with_format("numpy", columns=[name])[:][name])

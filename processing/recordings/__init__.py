@@ -1,0 +1,38 @@
+"""Read intracranial recordings, say which parts of them are signal, and bring them to what the model expects.
+
+The order is: read, mark bad contacts, remove line noise, re-reference, resample, cut; `condition` does the middle four.
+"""
+
+from .band import estimate_band
+from .clips import check_clips, cut_clips, recording_clip_problems
+from .condition import condition
+from .contacts import MontageError, clean_name, neighbours, parse_contact
+from .filters import remove_line_noise
+from .quality import QualityReport, assess_quality
+from .read import identify_recording, read_recording
+from .recording import Recording, mark_bad
+from .reference import bipolar, common_average, laplacian
+from .resample import resample
+
+__all__ = [
+    "MontageError",
+    "QualityReport",
+    "Recording",
+    "assess_quality",
+    "bipolar",
+    "check_clips",
+    "clean_name",
+    "common_average",
+    "condition",
+    "cut_clips",
+    "estimate_band",
+    "identify_recording",
+    "laplacian",
+    "mark_bad",
+    "neighbours",
+    "parse_contact",
+    "read_recording",
+    "recording_clip_problems",
+    "remove_line_noise",
+    "resample",
+]

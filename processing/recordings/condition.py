@@ -1,0 +1,65 @@
+"""From a recording as it was read to one that the model expects, in the one order that is right."""
+
+from typing import Literal
+
+from .filters import remove_line_noise
+from .quality import CLIPPED_SHARE, FLAT_SD_UV, HELD_SHARE, SPIKING_SD, SPIKING_SHARE, assess_quality
+from .recording import Recording, mark_bad
+from .reference import bipolar, common_average, laplacian
+from .resample import resample
+
+
+def condition(
+    recording: Recording,
+    *,
+    line_frequency_hz: float | None,
+    reference: Literal["laplacian", "bipolar", "common-average", "none"] = "laplacian",
+    ends: Literal["drop", "one-sided"] = "drop",
+    notch: Literal["causal-notch", "zero-phase-fir"] = "causal-notch",
+    sampling_rate: float = 2048.0,
+) -> Recording:
+    """Mark bad contacts, remove line noise, re-reference and resample: what the weights were trained on.
+
+    line_frequency_hz: 50 or 60; None leaves line noise in, and the history says so.
+    reference: along shafts (see reference.py); "none" keeps the one of the recording. ends: for the Laplacian.
+    notch: see `remove_line_noise`. sampling_rate: Hz, the model's by default.
+    The pass band and the artefacts are measured before anything is filtered, and travel with the result.
+    Raises ValueError when no good contact is left, and what the steps raise.
+    """
+    references = ("laplacian", "bipolar", "common-average", "none")
+    if reference not in references:
+        raise ValueError(f"reference is {reference!r}; use one of {', '.join(references)}.")
+    done = [entry["step"] for entry in recording.history if entry["step"] in ("condition", "resample")]
+    if done:
+        raise ValueError(f"The recording already went through {done[0]}; condition the recording as it was read.")
+    report = assess_quality(recording)
+    if len(report.bad) == len(recording.contacts):
+        reasons = ", ".join(f"{name}: {reason}" for name, reason in list(report.bad.items())[:6])
+        raise ValueError(
+            f"No good contact is left ({reasons}); look at assess_quality(recording), and cut away the parts of the "
+            "file where nothing was recorded."
+        )
+    thresholds = {
+        "flat_sd_uv": FLAT_SD_UV,
+        "held_share": HELD_SHARE,
+        "clipped_share": CLIPPED_SHARE,
+        "spiking": [SPIKING_SD, SPIKING_SHARE],
+    }
+    recording = mark_bad(recording, report.bad)
+    recording = recording.with_step(
+        "quality",
+        {"thresholds": thresholds, "band_hz": list(report.band_hz or ())},
+        artefacts=report.artefacts,
+        band_hz=report.band_hz,
+    )
+    if line_frequency_hz is None:
+        recording = recording.with_step("remove_line_noise", {"method": "none"})
+    else:
+        recording = remove_line_noise(recording, line_frequency_hz, method=notch)
+    if reference == "laplacian":
+        recording = laplacian(recording, ends=ends)
+    elif reference == "bipolar":
+        recording = bipolar(recording)
+    elif reference == "common-average":
+        recording = common_average(recording)
+    return resample(recording, sampling_rate)

@@ -1,0 +1,17 @@
+"""What the pretraining loop needs and no library has: masks, baselines, exact averages, figures."""
+
+from .batches import CollateClips, masked_batch
+from .evaluation import MaskedError, evaluate
+from .figures import plot_reconstruction
+from .interpolation import interpolate_masked
+from .masks import mask_static
+
+__all__ = [
+    "CollateClips",
+    "MaskedError",
+    "evaluate",
+    "interpolate_masked",
+    "mask_static",
+    "masked_batch",
+    "plot_reconstruction",
+]

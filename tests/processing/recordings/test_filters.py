@@ -1,0 +1,104 @@
+"""Line-noise filters: the paper's, a zero-phase one, and what they refuse."""
+
+import numpy as np
+import pytest
+from scipy.signal import iirnotch, lfilter
+
+from brainbert.processing.recordings import mark_bad, remove_line_noise
+
+
+def test_the_causal_notch_is_the_papers(make_recording):
+    recording = make_recording(("A1", "A2"), rate=2048.0, seconds=3)
+    expected = recording.data.astype(np.float64)
+    for frequency in (60, 120, 180, 240, 300, 360):
+        b, a = iirnotch(frequency, 30, fs=2048)
+        expected = lfilter(b, a, expected)
+    result = remove_line_noise(recording, 60)
+    np.testing.assert_allclose(result.data, expected, atol=1e-4)
+    assert result.history[-1] == {
+        "step": "remove_line_noise",
+        "frequency_hz": 60.0,
+        "method": "causal-notch",
+        "notches_hz": [60.0, 120.0, 180.0, 240.0, 300.0, 360.0],
+        "quality_factor": 30.0,
+    }
+
+
+@pytest.mark.parametrize("method", ["causal-notch", "zero-phase-fir"])
+@pytest.mark.parametrize("line", [50, 60])
+def test_line_noise_goes_and_signal_between_stays(make_recording, method, line):
+    seconds = np.arange(20 * 1000) / 1000
+    noise = sum(np.sin(2 * np.pi * line * k * seconds) for k in (1, 2, 3))
+    signal = np.sin(2 * np.pi * 33 * seconds) + np.sin(2 * np.pi * 83 * seconds)
+    recording = make_recording(("A1",), rate=1000.0, data=(signal + noise).astype(np.float32)[None])
+    result = remove_line_noise(recording, line, method=method).data[0, 5000:-5000]
+    # The causal filter turns the phase at 33 Hz by about two degrees; amplitudes stay.
+    spectrum = np.abs(np.fft.rfft(result)) / len(result) * 2
+    frequencies = np.fft.rfftfreq(len(result), 1 / 1000)
+    for frequency, amplitude in ((33, 1), (83, 1), (line, 0), (2 * line, 0), (3 * line, 0)):
+        assert spectrum[np.argmin(abs(frequencies - frequency))] == pytest.approx(amplitude, abs=0.02)
+
+
+def test_the_fir_filter_does_not_move_an_event(make_recording):
+    pulse = np.zeros((1, 20001), np.float32)
+    pulse[0, 10000] = 100.0
+    recording = make_recording(("A1",), rate=1000.0, data=pulse)
+    result = remove_line_noise(recording, 50, method="zero-phase-fir").data[0].astype(np.float64)
+    assert int(np.argmax(result)) == 10000
+    # Linear phase: the response is the same before and after the event.
+    np.testing.assert_allclose(result[6000:10000], result[14000:10000:-1], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "notches"),
+    [
+        (250.0, 6, [60.0, 120.0]),
+        (244.0, 6, [60.0]),  # the notch at 120 Hz reaches 122 Hz, the Nyquist frequency
+        (399.61, 6, [60.0, 120.0, 180.0]),
+        (1000.0, None, [60.0 * k for k in range(1, 9)]),
+        (1000.0, 1, [60.0]),
+    ],
+)
+def test_as_many_harmonics_as_fit(make_recording, rate, most, notches):
+    result = remove_line_noise(make_recording(("A1",), rate=rate), 60, max_harmonics=most)
+    assert result.history[-1]["notches_hz"] == notches
+
+
+def test_a_line_frequency_beyond_nyquist_is_refused(make_recording):
+    with pytest.raises(
+        ValueError, match=r"at 60 Hz does not fit under the Nyquist frequency \(50 Hz\); skip the filter"
+    ):
+        remove_line_noise(make_recording(("A1",), rate=100.0), 60)
+
+
+def test_another_line_frequency_is_refused(make_recording):
+    with pytest.raises(ValueError, match="given as 55 Hz; use 50 or 60"):
+        remove_line_noise(make_recording(("A1",)), 55)
+
+
+def test_an_unknown_method_is_refused(make_recording):
+    with pytest.raises(ValueError, match="method is 'comb'; use 'causal-notch' or 'zero-phase-fir'"):
+        remove_line_noise(make_recording(("A1",)), 50, method="comb")
+
+
+def test_no_harmonics_are_refused(make_recording):
+    with pytest.raises(ValueError, match="max_harmonics is 0; use at least 1"):
+        remove_line_noise(make_recording(("A1",)), 50, max_harmonics=0)
+
+
+@pytest.mark.parametrize(("method", "seconds"), [("causal-notch", 0.7), ("zero-phase-fir", 6.5)])
+def test_a_filter_longer_than_the_recording_is_refused(make_recording, method, seconds):
+    with pytest.raises(
+        ValueError, match=f"lasts {seconds:.2f} s and the {method} filter .* filter the whole recording"
+    ):
+        remove_line_noise(make_recording(("A1",), seconds=seconds), 60, method=method)
+
+
+def test_nan_is_refused_in_good_contacts_and_left_in_bad_ones(make_recording):
+    recording = make_recording(("A1", "A2"))
+    recording.data[1, 100] = np.nan
+    with pytest.raises(ValueError, match=r"\['A2'\] hold NaN .* mark them first: mark_bad"):
+        remove_line_noise(recording, 50)
+    result = remove_line_noise(mark_bad(recording, ["A2"]), 50)
+    assert np.isfinite(result.data[0]).all()
+    np.testing.assert_array_equal(result.data[1], recording.data[1])
