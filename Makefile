@@ -7,6 +7,7 @@
 #
 # PYTHON       the Python (3.11 or newer) that makes .venv
 # TORCH_INDEX  a package index for torch alone (README, "Install", says when to use it)
+# DEMO         where the demo puts its results (default: demo)
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -14,6 +15,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
 DEMO ?= demo
+RECORDING := build/recording/py_neuromodulation
 PEER := build/peer
 
 .PHONY: setup test test-peer lint types check demo clean
@@ -23,7 +25,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "brainbert needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
@@ -52,6 +54,15 @@ types: setup
 	MYPYPATH=build/types $(BIN)/mypy -p brainbert
 
 check: lint types test
+
+# The recording ships inside a package on PyPI: only its files are wanted, none of its code is run.
+$(RECORDING): constraints.txt $(READY)
+	rm -rf $@
+	$(BIN)/pip install --quiet --no-deps --no-compile --constraint constraints.txt --target $(dir $@) py_neuromodulation
+	@touch $@
+
+demo: $(RECORDING)
+	$(BIN)/python examples/demo.py $(RECORDING)/data --out $(DEMO)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -9,6 +9,7 @@ Ends with run/model: weights, configuration, feature extractor, code and trainin
 
 import argparse
 import json
+import os
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -38,10 +39,14 @@ def main() -> None:
         raise SystemExit(f"{args.out}/model exists: choose another --out, so that no trained model is lost.")
     accelerator = Accelerator(log_with="tensorboard", project_dir=args.out)
     set_seed(args.seed)
+    if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
 
     # Data: a part held out in blocks; normalisation statistics from the training part alone.
     corpus = load_corpus(args.corpus)
-    train, held_out = split_corpus(corpus, by=args.split, validation=args.validation, seed=args.seed)
+    train, held_out = split_corpus(
+        corpus, by=args.split, validation=args.validation, embargo_s=args.embargo_s, seed=args.seed
+    )
     settings = {"sampling_rate": corpus[0]["sampling_rate"], "variant": args.variant, "scale": args.scale}
     extractor = BrainBertFeatureExtractor(**settings, normalization="clip")
     statistics = None
@@ -161,6 +166,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--pooling", default="center", choices=("center", "mean"), help="of frames, kept in the model")
     parser.add_argument("--split", default="time", choices=("time", "recording"), help="what is held out in blocks")
     parser.add_argument("--validation", type=float, default=0.1, help="share that is held out")
+    parser.add_argument("--embargo-s", type=float, default=5.0, help="seconds between the parts, used by neither")
     parser.add_argument("--validate-every", type=int, default=200, help="steps")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and masks")
     return parser.parse_args()

@@ -8,7 +8,8 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,6 +89,10 @@ def build_corpus(
             if recording.id != recording_id:
                 raise ValueError(f"The recording called {recording_id} says that it is {recording.id}: use one name.")
             report = _write_recording(recording, out, features, settings)
+        elif not isinstance(recordings, Mapping) and report["history"] != _plain(read().history):
+            raise ValueError(
+                f"Recording {recording_id} is in {out} already and was conditioned in another way: use another folder."
+            )
         reports[recording_id] = report
         bar.set_postfix(clips=sum(report["clips"]["kept"] for report in reports.values()))
 
@@ -226,7 +231,7 @@ def _write_recording(
         "bad": dict(recording.bad),
         "clips": counts,
         "storage_error": largest_error,
-        "history": [dict(step) for step in recording.history],
+        "history": _plain(recording.history),
         "sha256": _file_sha256(shard),
     }
     _write_json(shard.with_suffix(".json"), report)
@@ -271,7 +276,7 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
     _write_json(out / "corpus.json", {"fingerprint": fingerprint, **settings, **totals})
     write_card(out, fingerprint=fingerprint, settings=settings, totals=totals, reports=reports)
     # The data set's own files come from `datasets`, for an empty one; only the list of shards is ours.
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory() as empty, _without_progress_bars():
         datasets.Dataset.from_dict({name: [] for name in features}, features=features).save_to_disk(empty)
         state = json.loads(Path(empty, "state.json").read_text())
         information = Path(empty, "dataset_info.json").read_text()
@@ -279,6 +284,23 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
     state["_fingerprint"] = fingerprint
     _write_text(out / "dataset_info.json", information)
     _write_json(out / "state.json", state)
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    before = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            datasets.enable_progress_bars()
+
+
+def _plain(history: Iterable[Mapping[str, object]]) -> list[dict[str, Any]]:
+    """Return a history as it comes back from JSON."""
+    plain: list[dict[str, Any]] = json.loads(json.dumps([dict(step) for step in history]))
+    return plain
 
 
 def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

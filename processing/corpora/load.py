@@ -32,8 +32,9 @@ def load_corpus(folder: Path | str) -> datasets.Dataset:
 
 def decode_signal(batch: Mapping[str, Any]) -> NDArray[np.float32]:
     """Return the clips of a batch of rows (of a data set with format "numpy") in µV: (clips, samples)."""
-    signal = np.asarray(batch["signal"])
-    if signal.dtype == np.float32:
+    stored_in_microvolts = np.asarray(batch["signal"]).dtype.kind == "f"
+    signal = np.asarray(batch["signal"], np.float32)  # `datasets` hands out int16 as int64
+    if stored_in_microvolts:
         return signal
     scale, offset = (np.asarray(batch[name], np.float32)[..., None] for name in ("scale", "offset"))
     return signal * scale + offset
