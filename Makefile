@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 test: setup
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile
 
 # The suite is not in the installed package: it comes from the source distribution of the same version.
 $(PEER)/ready: $(READY)

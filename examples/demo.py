@@ -40,7 +40,7 @@ def main() -> None:
     run("Read, condition, cut", "build_corpus.py", *recording, *clips, "--out", corpus)
     run("Pretrain", "pretrain.py", corpus, "--steps", args.steps, *held_out, "--out", out, launch=True)
     run("Load and embed", "embed.py", *recording, *windows, "--model", model, "--out", out / "embeddings.parquet")
-    run("Draw", "plot_reconstruction.py", corpus, "--model", model, "--out", out / "reconstruction.png")
+    run("Draw", "plot_reconstruction.py", corpus, "--clip", -5, "--model", model, "--out", out / "reconstruction.png")
     print(report(out))
 
 

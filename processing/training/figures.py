@@ -28,21 +28,21 @@ def plot_reconstruction(
     """
     from matplotlib.figure import Figure  # not pyplot: no window, no global state
 
-    figure = Figure(figsize=(10, 2 + 2.1 * len(images)), layout="constrained")
+    figure = Figure(figsize=(10, 1.8 + 1.8 * len(images)), layout="constrained")
     axes = figure.subplots(len(images) + 1, 1, sharex=True, gridspec_kw={"height_ratios": [0.8] + [1.0] * len(images)})
     axes[0].plot(np.arange(len(voltage)) / sampling_rate, voltage, linewidth=0.5, color="0.15")
-    axes[0].set(ylabel="voltage (µV)", title=title, xlim=(0, len(voltage) / sampling_rate))
+    axes[0].set(ylabel="µV", title=title, xlim=(0, len(voltage) / sampling_rate))
     frames = len(mask)
     step_hz = frequencies[1] - frequencies[0]
     left = first_frame_s - frame_duration_s / 2
     extent = (left, left + frames * frame_duration_s, frequencies[0] - step_hz / 2, frequencies[-1] + step_hz / 2)
-    times = first_frame_s + frame_duration_s * np.arange(frames)
+    fine = np.kron(mask.T, np.ones((16, 16)))  # so that the outline follows the edges of the cells
     for axis, (name, image) in zip(axes[1:], images.items(), strict=True):
         drawn = axis.imshow(
             image.T, origin="lower", aspect="auto", extent=extent, cmap="RdBu_r", vmin=-3, vmax=3, interpolation="none"
         )
-        axis.contour(times, frequencies, mask.T.astype(float), levels=[0.5], colors="black", linewidths=0.5)
-        axis.set_ylabel("frequency (Hz)")
+        axis.contour(fine, levels=[0.5], origin="lower", extent=extent, colors="black", linewidths=0.6)
+        axis.set_ylabel("Hz")
         axis.set_title(name, fontsize=10, loc="left")
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(drawn, ax=axes[1:].tolist(), label="magnitude (z units)", shrink=0.6)

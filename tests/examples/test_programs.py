@@ -1,0 +1,134 @@
+"""The programs, run one after the other on a generated recording, from a directory that is not the repository."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mne
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(program, *arguments, cwd):
+    command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def succeed(program, *arguments, cwd):
+    result = run(program, *arguments, cwd=cwd)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with recording.edf, the corpus, the run and the embeddings made from it."""
+    folder = tmp_path_factory.mktemp("programs")
+    rng = np.random.default_rng(0)
+    volts = 4e-7 * rng.standard_normal((4, 40 * 512)).cumsum(1)
+    info = mne.create_info(["LA1", "LA2", "LA3", "LA4"], 512.0, "seeg")
+    raw = mne.io.RawArray(volts - volts.mean(1, keepdims=True), info, verbose="ERROR")
+    mne.export.export_raw(folder / "recording.edf", raw, physical_range="channelwise", verbose="ERROR")
+    conditioning = ["--line-frequency", 50]
+    succeed("build_corpus.py", "recording.edf", "--out", "corpus", "--clip-s", 2, *conditioning, cwd=folder)
+    settings = [
+        "--steps",
+        4,
+        "--batch-size",
+        4,
+        "--validate-every",
+        2,
+        "--embargo-s",
+        2,
+        "--normalization",
+        "recording",
+    ]
+    (folder / "said.txt").write_text(succeed("pretrain.py", "corpus", "--out", "run", *settings, cwd=folder))
+    succeed(
+        "embed.py", "recording.edf", "--model", "run/model", "--out", "embeddings.parquet", "--window-s", 2,
+        *conditioning, cwd=folder,
+    )  # fmt: skip
+    return folder
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_model_folder_is_complete(folder):
+    assert {path.name for path in (folder / "run" / "model").iterdir()} == {
+        "config.json",
+        "configuration_brainbert.py",
+        "feature_extraction_brainbert.py",
+        "model.safetensors",
+        "modeling_brainbert.py",
+        "preprocessor_config.json",
+        "spectrogram_brainbert.py",
+        "training_record.json",
+    }
+
+
+def test_the_training_record_names_corpus_curve_and_versions_and_no_path(folder):
+    text = (folder / "run" / "model" / "training_record.json").read_text()
+    record = json.loads(text)
+    assert record["corpus"] == json.loads((folder / "corpus" / "corpus.json").read_text())
+    assert [point["step"] for point in record["curve"]] == [2, 4]
+    assert record["clips"] == {"train": 34, "held out": 4}
+    assert str(folder) not in text
+
+
+def test_the_report_shows_both_errors_beside_both_baselines(folder):
+    said = (folder / "said.txt").read_text()
+    last = json.loads((folder / "run" / "model" / "training_record.json").read_text())["curve"][-1]
+    for who in ("model", "mean", "interpolation"):
+        assert f"{who:15}{last[f'{who} l1']:10.3f}{last[f'{who} content']:10.3f}" in said
+
+
+def test_there_is_a_tensorboard_log(folder):
+    assert list((folder / "run").rglob("events.out.tfevents.*"))
+
+
+def test_embeddings_have_one_row_per_contact_and_window(folder):
+    table = pq.read_table(folder / "embeddings.parquet")
+    assert table["contact"].to_pylist() == ["LA2"] * 20 + ["LA3"] * 20
+    assert np.isfinite(np.array(table["embedding"].to_pylist())).all()
+
+
+def test_the_same_seed_trains_the_same_weights(folder):
+    settings = [
+        "--steps",
+        4,
+        "--batch-size",
+        4,
+        "--validate-every",
+        2,
+        "--embargo-s",
+        2,
+        "--normalization",
+        "recording",
+    ]
+    succeed("pretrain.py", "corpus", "--out", "again", *settings, cwd=folder)
+    first, second = (folder / name / "model" / "model.safetensors" for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_picture_is_drawn(folder):
+    succeed("plot_reconstruction.py", "corpus", "--model", "run/model", "--out", "clip.png", cwd=folder)
+    assert (folder / "clip.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trained_model_is_not_overwritten(folder):
+    result = run("pretrain.py", "corpus", "--out", "run", cwd=folder)
+    assert result.returncode == 1
+    assert (
+        result.stderr.strip().splitlines()[-1]
+        == "run/model exists: choose another --out, so that no trained model is lost."
+    )
+
+
+@pytest.mark.parametrize("program", ["build_corpus.py", "pretrain.py", "embed.py", "plot_reconstruction.py", "demo.py"])
+def test_help_is_given(program, tmp_path):
+    assert "usage:" in succeed(program, "--help", cwd=tmp_path)

@@ -1,0 +1,39 @@
+"""What README shows runs as it stands there."""
+
+import re
+import shutil
+from pathlib import Path
+
+import torch
+
+from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertForPreTraining
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_first_block_gives_one_embedding_per_contact(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "tests" / "fixtures" / "tiny", tmp_path / "demo" / "model")
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1), names)
+    assert names["embeddings"].shape == (8, 24)
+
+
+def test_the_table_of_presets_is_right():
+    for name in PRESETS:
+        with torch.device("meta"):
+            model = BrainBertForPreTraining(BrainBertConfig.from_preset(name))
+        millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+        config = model.config
+        sizes = (
+            config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.intermediate_size,
+            f"{millions:.1f} M",
+        )  # fmt: skip
+        row = re.search(rf"^\| {name}[^|]*\| (.*) \|$", README, re.MULTILINE).group(1)
+        assert row == " | ".join(map(str, sizes))
+
+
+def test_every_program_that_is_named_exists():
+    for program in set(re.findall(r"examples/\w+\.py", README)):
+        assert (ROOT / program).is_file(), program
