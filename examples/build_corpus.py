@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from conditioning import add_conditioning_arguments, conditioning_of, entities_of, read_conditioned
+from program import run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import build_corpus
@@ -53,4 +54,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from program import run as run_program
 
 EXAMPLES = Path(__file__).parent
 
@@ -93,4 +94,4 @@ def unused(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from conditioning import add_conditioning_arguments, read_conditioned
+from program import run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
@@ -53,4 +54,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from program import run
 from transformers import AutoFeatureExtractor, AutoModelForPreTraining
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
@@ -21,7 +22,7 @@ def main() -> None:
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     corpus = load_corpus(args.corpus).with_format("numpy")
     if not -len(corpus) <= args.clip < len(corpus):
-        raise SystemExit(f"There is no clip {args.clip}: {args.corpus} has {len(corpus)}.")
+        raise ValueError(f"There is no clip {args.clip}: {args.corpus} has {len(corpus)}.")
     row = corpus[args.clip % len(corpus)]
     statistics = load_statistics(args.corpus, extractor) if extractor.normalization == "recording" else None
     clip = CollateClips(statistics)([row])
@@ -68,4 +69,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from program import run
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
-from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtractor, BrainBertForPreTraining
+from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertForPreTraining
 from brainbert.processing.atomic import written_whole
 from brainbert.processing.corpora import (
     corpus_statistics,
@@ -35,8 +36,11 @@ from brainbert.processing.training import CollateClips, evaluate, masked_batch
 
 def main() -> None:
     args = parse_arguments()
+    for name in ("steps", "batch_size", "validate_every"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}: it must be at least 1.")
     if (args.out / "model").exists():
-        raise SystemExit(f"{args.out}/model exists: choose another --out, so that no trained model is lost.")
+        raise ValueError(f"{args.out}/model exists: choose another --out, so that no trained model is lost.")
     accelerator = Accelerator(log_with="tensorboard", project_dir=args.out)
     set_seed(args.seed)
     if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
@@ -154,7 +158,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("corpus", type=Path, help="folder made by examples/build_corpus.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the TensorBoard log")
-    parser.add_argument("--preset", default="tiny", help="size: tiny, small, base or large")
+    parser.add_argument("--preset", default="tiny", choices=tuple(PRESETS), help="size of the model")
     parser.add_argument("--steps", type=int, default=1000, help="optimiser steps")
     parser.add_argument("--batch-size", type=int, default=32, help="clips per process and step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, after 10 %% of the steps; then cosine")
@@ -173,4 +177,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -181,9 +181,10 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             else:
                 input_values[rows, :frames] = image
                 attention_mask[rows, :frames] = valid.unsqueeze(-1).long()
+        features = {"input_values": input_values, "attention_mask": attention_mask}
         if return_tensors == "np":
-            return BatchFeature({"input_values": input_values.cpu().numpy(), "attention_mask": attention_mask.numpy()})
-        return BatchFeature({"input_values": input_values, "attention_mask": attention_mask})
+            return BatchFeature({name: tensor.detach().cpu().numpy() for name, tensor in features.items()})
+        return BatchFeature(features)
 
     def spectrogram(self, voltage: Any, *, sampling_rate: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return the scaled magnitude (contacts, frames, bins), trimmed and not normalised: what statistics are of.
@@ -319,7 +320,11 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             )
         per_row = []
         for name in ("mean", "std"):
-            values = torch.as_tensor(np.asarray(statistics[name]), dtype=trimmed.dtype, device=trimmed.device)
+            values = statistics[name]
+            values = (
+                values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
+            )
+            values = values.to(trimmed)
             if values.shape not in ((self.feature_size,), (batch_size, self.feature_size)):
                 raise ValueError(
                     f"The statistics' {name} has shape {tuple(values.shape)}: pass ({self.feature_size},) for all "

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "modeling_brainbert": {"torch", "numpy", "transformers", "huggingface_hub"},
     "processing": {
-        "torch", "numpy", "transformers", "huggingface_hub", "datasets", "pyarrow", "scipy", "mne", "mne_bids", "tqdm",
-        "matplotlib", "accelerate",
+        "torch", "numpy", "transformers", "huggingface_hub", "datasets", "pyarrow", "filelock", "scipy", "mne",
+        "mne_bids", "tqdm", "matplotlib", "accelerate",
     },
     "hub_upload": {
         "torch", "numpy", "transformers", "huggingface_hub", "brainbert.modeling_brainbert", "brainbert.processing",

@@ -41,7 +41,7 @@ def masked_batch(
     """
     statistics = None
     if "mean" in batch:
-        statistics = {"fingerprint": extractor.fingerprint, "mean": batch["mean"].cpu(), "std": batch["std"].cpu()}
+        statistics = {"fingerprint": extractor.fingerprint, "mean": batch["mean"], "std": batch["std"]}
     image = extractor(batch["voltage"], sampling_rate=extractor.sampling_rate, statistics=statistics, on_invalid="mask")
     masked, mask = mask_static(image["input_values"], image["attention_mask"], generator=generator)
     return {

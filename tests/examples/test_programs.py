@@ -125,7 +125,7 @@ def test_a_trained_model_is_not_overwritten(folder):
     assert result.returncode == 1
     assert (
         result.stderr.strip().splitlines()[-1]
-        == "run/model exists: choose another --out, so that no trained model is lost."
+        == "error: run/model exists: choose another --out, so that no trained model is lost."
     )
 
 

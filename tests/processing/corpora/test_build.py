@@ -219,3 +219,23 @@ def test_a_corpus_that_lacks_a_file_is_not_loaded(recording, tmp_path):
 def test_no_label_that_a_user_typed_is_kept_outside_the_recordings(recording, tmp_path):
     build_corpus([recording()], tmp_path / "corpus", conditioning={"subject": "Jane Doe"}, progress=False)
     assert not any(b"Jane" in content for content in contents(tmp_path / "corpus").values())
+
+
+def test_a_folder_that_another_process_builds_is_refused(recording, tmp_path):
+    def reader():
+        with pytest.raises(ValueError, match="Another process is building"):
+            build_corpus({"r1": recording}, tmp_path / "corpus", progress=False)
+        return recording()
+
+    build_corpus({"r1": reader}, tmp_path / "corpus", progress=False)
+
+
+def test_clips_too_short_for_the_model_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match=r"A clip of 0\.5 s gives fewer than 10 frames: use a longer clip_s"):
+        build_corpus({"r1": None}, tmp_path / "corpus", clip_s=0.5, extractor=BrainBertFeatureExtractor())
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_recording_shorter_than_a_clip_is_named(recording, tmp_path):
+    with pytest.raises(ValueError, match=r"Recording r1: The recording lasts 22\.50 s and a clip 30 s"):
+        build_corpus([recording()], tmp_path / "corpus", clip_s=30.0, progress=False)
