@@ -2,15 +2,19 @@
 
     python examples/build_corpus.py night1.edf night2.edf --out corpus --line-frequency 50
     python examples/build_corpus.py BIDS_ROOT --subject 01 --task rest --out corpus --line-frequency 60
+    python examples/build_corpus.py --manifest recordings.tsv --out corpus --line-frequency 50
 
-Interrupted, it goes on where it was when called again. The corpus's README.md says what went in.
+A manifest has one recording a line and a first line that names its columns: path, and any of subject, session, task,
+acquisition, run, unit. Interrupted, the build goes on where it was when called again. The corpus's README.md says what
+went in.
 """
 
 import argparse
+import csv
 from functools import partial
 from pathlib import Path
 
-from conditioning import add_conditioning_arguments, conditioning_of, entities_of, read_conditioned
+from conditioning import ENTITIES, add_conditioning_arguments, conditioning_of, read_conditioned
 from program import run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
@@ -21,12 +25,13 @@ from brainbert.processing.recordings import identify_recording
 def main() -> None:
     args = parse_arguments()
     extractor = BrainBertFeatureExtractor()
-    recordings = {
-        identify_recording(path, **entities_of(args)): partial(
-            read_conditioned, path, args, sampling_rate=extractor.sampling_rate
-        )
-        for path in args.recordings
-    }
+    recordings = {}
+    for source in sources_of(args):
+        entities = {entity: getattr(source, entity) for entity in ENTITIES}
+        name = identify_recording(source.path, **entities)
+        if name in recordings:
+            raise ValueError(f"{source.path} holds the same recording as another of the files: name it once.")
+        recordings[name] = partial(read_conditioned, source.path, source, sampling_rate=extractor.sampling_rate)
     corpus = build_corpus(
         recordings,
         args.out,
@@ -40,11 +45,31 @@ def main() -> None:
     print(f"{len(corpus):,} clips in {args.out}; {args.out / 'README.md'} says what went in.")
 
 
+def sources_of(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return the arguments of each recording: those of the command line, and what its line of the manifest says."""
+    if bool(args.recordings) == bool(args.manifest):
+        raise ValueError("Name recordings, or a --manifest that lists them: one of the two.")
+    if not args.manifest:
+        return [argparse.Namespace(**{**vars(args), "path": path}) for path in args.recordings]
+    with args.manifest.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file, delimiter="\t"))
+    unknown = {column for line in lines for column in line} - {"path", "unit", *ENTITIES}
+    if unknown or not all(line.get("path") for line in lines):
+        raise ValueError(
+            f"{args.manifest} has the columns {', '.join(map(str, lines[0])) if lines else '(none)'}: give path and "
+            f"any of {', '.join(ENTITIES)}, unit, separated by tabs."
+        )
+    given = [{column: text for column, text in line.items() if text} for line in lines]
+    # Paths are relative to the manifest, so that a folder can be moved with it.
+    return [argparse.Namespace(**{**vars(args), **line, "path": args.manifest.parent / line["path"]}) for line in given]
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("recordings", nargs="+", type=Path, help="EDF, BDF, BrainVision or FIF files, or one BIDS root")
+    parser.add_argument("recordings", nargs="*", type=Path, help="EDF, BDF, BrainVision or FIF files, or one BIDS root")
+    parser.add_argument("--manifest", type=Path, help="table of recordings: path, subject, session, task, … by tabs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--clip-s", type=float, default=5.0, help="length of a clip in seconds")
     parser.add_argument("--stride-s", type=float, help="seconds from clip to clip; --clip-s (no overlap) if not given")

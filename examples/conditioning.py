@@ -34,19 +34,16 @@ def add_conditioning_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--unit", help="of the file, where its header is wrong: V, mV, µV, nV, pV")
 
 
-def entities_of(args: argparse.Namespace) -> dict[str, str | None]:
-    return {entity: getattr(args, entity) for entity in ENTITIES}
-
-
 def conditioning_of(args: argparse.Namespace) -> dict[str, object]:
-    """What was asked for, as the corpus remembers it."""
-    names = ("line_frequency", "notch", "reference", "ends", "contacts", "unit", *ENTITIES)
-    return {name: getattr(args, name) for name in names}
+    """What was asked for, as the corpus remembers it; not which recordings, whose names may be those of patients."""
+    return {name: getattr(args, name) for name in ("line_frequency", "notch", "reference", "ends", "contacts", "unit")}
 
 
 def read_conditioned(path: Path, args: argparse.Namespace, *, sampling_rate: float) -> Recording:
     """Read the recording that the arguments name and bring it to what the model expects."""
-    recording = read_recording(path, **entities_of(args), contacts=args.contacts, unit=args.unit)
+    recording = read_recording(
+        path, **{entity: getattr(args, entity) for entity in ENTITIES}, contacts=args.contacts, unit=args.unit
+    )
     return condition(
         recording,
         line_frequency_hz=args.line_frequency or None,

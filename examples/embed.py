@@ -25,7 +25,13 @@ def main() -> None:
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     recording = read_conditioned(args.recording, args, sampling_rate=extractor.sampling_rate)
     table = embed_recording(
-        recording, model, extractor, window_s=args.window_s, stride_s=args.stride_s, batch_size=args.batch_size
+        recording,
+        model,
+        extractor,
+        window_s=args.window_s,
+        stride_s=args.stride_s,
+        statistics="whole recording" if extractor.normalization == "recording" else None,
+        batch_size=args.batch_size,
     )
     write_embeddings(table, args.out)
     flagged = sum(problem != "" for problem in table["problem"].to_pylist())

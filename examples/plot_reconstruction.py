@@ -24,9 +24,11 @@ def main() -> None:
     if not -len(corpus) <= args.clip < len(corpus):
         raise ValueError(f"There is no clip {args.clip}: {args.corpus} has {len(corpus)}.")
     row = corpus[args.clip % len(corpus)]
-    statistics = load_statistics(args.corpus, extractor) if extractor.normalization == "recording" else None
+    statistics = None
+    if extractor.normalization == "recording":
+        statistics = load_statistics(args.statistics or args.corpus, extractor)
     clip = CollateClips(statistics)([row])
-    batch = masked_batch(clip, extractor, generator=torch.Generator().manual_seed(args.seed))
+    batch = masked_batch(clip, extractor, seed=args.seed, epoch=0)
     with torch.no_grad():
         output = model(**batch)
     # Cells that can be seen are shown as they are: the loss, and so the model, knows nothing of them.
@@ -63,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("corpus", type=Path, help="folder made by examples/build_corpus.py")
     parser.add_argument("--model", required=True, help="folder or Hub id of a pretrained BrainBERT model")
     parser.add_argument("--out", type=Path, required=True, help="picture: .png, .pdf or .svg")
+    parser.add_argument("--statistics", type=Path, help="folder of the run that fitted them; the corpus if not given")
     parser.add_argument("--clip", type=int, default=-1, help="row of the corpus; -1 is the last")
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     return parser.parse_args()

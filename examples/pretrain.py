@@ -11,25 +11,29 @@ import argparse
 import json
 import os
 import time
+from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import send_to_device, set_seed
 from program import run
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertForPreTraining
-from brainbert.processing.atomic import written_whole
+from brainbert.processing.atomic import only_writer, written_whole
 from brainbert.processing.corpora import (
     corpus_statistics,
     load_corpus,
     recording_statistics,
     split_corpus,
     statistics_lookup,
+    with_statistics,
+    write_statistics,
 )
 from brainbert.processing.training import CollateClips, evaluate, masked_batch
 
@@ -42,11 +46,17 @@ def main() -> None:
     if (args.out / "model").exists():
         raise ValueError(f"{args.out}/model exists: choose another --out, so that no trained model is lost.")
     accelerator = Accelerator(log_with="tensorboard", project_dir=args.out)
+    # Nobody else trains into this folder meanwhile; the other processes of this run do not write.
+    with only_writer(args.out) if accelerator.is_main_process else nullcontext():
+        pretrain(args, accelerator)
+
+
+def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
     set_seed(args.seed)
     if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
 
-    # Data: a part held out in blocks; normalisation statistics from the training part alone.
+    # Data: a part held out in blocks. With a split by time, statistics come from the training part alone.
     corpus = load_corpus(args.corpus)
     train, held_out = split_corpus(
         corpus, by=args.split, validation=args.validation, embargo_s=args.embargo_s, seed=args.seed
@@ -60,19 +70,27 @@ def main() -> None:
     elif args.normalization == "recording":
         # A recording that is held out as a whole has no training part: its own statistics are all there is.
         part = train if args.split == "time" else corpus
-        statistics = statistics_lookup(recording_statistics(part, extractor, progress=accelerator.is_main_process))
+        table = recording_statistics(part, extractor, progress=accelerator.is_main_process)
+        if accelerator.is_main_process:
+            write_statistics(table, args.out, extractor)
+        statistics = statistics_lookup(table)
         extractor = BrainBertFeatureExtractor(**settings, normalization="recording")
-    loaders = [
-        DataLoader(
-            part.with_format("numpy"),
-            batch_size=args.batch_size,
-            shuffle=part is train,
-            drop_last=part is train and len(part) >= args.batch_size,
-            collate_fn=CollateClips(statistics),
-            generator=torch.Generator().manual_seed(args.seed),
+        held_out, before = with_statistics(held_out, statistics), len(held_out)
+        if len(held_out) < before:
+            accelerator.print(
+                f"{before - len(held_out)} held-out clips of contacts without training clips are not used."
+            )
+    if not accelerator.num_processes * args.batch_size <= len(train):
+        raise ValueError(
+            f"{len(train)} training clips do not fill one batch of {args.batch_size} on each of "
+            f"{accelerator.num_processes} processes: use a smaller --batch-size, or more data."
         )
-        for part in (train, held_out)
-    ]
+    loading = {"batch_size": args.batch_size, "collate_fn": CollateClips(statistics)}
+    shuffling = {"shuffle": True, "drop_last": True, "generator": torch.Generator().manual_seed(args.seed)}
+    train_loader = DataLoader(train.with_format("numpy"), **loading, **shuffling)
+    # Each process measures its own share of the held-out clips; the sums are added up.
+    share = range(accelerator.process_index, len(held_out), accelerator.num_processes)
+    held_out_loader = DataLoader(held_out.select(share).with_format("numpy"), **loading)
 
     # Model, optimiser, schedule.
     config = BrainBertConfig.from_preset(args.preset, pooling=args.pooling)
@@ -80,27 +98,34 @@ def main() -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(0.1 * args.steps), args.steps)
-    model, optimizer, train_loader = accelerator.prepare(model, optimizer, loaders[0])
+    set_seed(args.seed, device_specific=True)  # the same weights, but other dropout on each process
+    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
     accelerator.init_trackers("tensorboard")
 
     def validate() -> dict[str, float]:
-        """Every rank measures all of the held-out clips, under the same masks each time."""
-        generator = torch.Generator().manual_seed(args.seed)
+        """Measure the held-out clips, under the same masks each time."""
         batches = (
-            masked_batch({k: v.to(accelerator.device) for k, v in batch.items()}, extractor, generator=generator)
-            for batch in loaders[1]
+            masked_batch(send_to_device(batch, accelerator.device), extractor, seed=args.seed, epoch=-1)
+            for batch in held_out_loader
         )
-        errors = evaluate(model, batches, content_threshold=config.content_threshold)
+        unwrapped = accelerator.unwrap_model(model)
+        errors = evaluate(unwrapped, batches, content_threshold=config.content_threshold)
+        errors = {
+            who: error.reduced(lambda value: reduce(value.to(accelerator.device))) for who, error in errors.items()
+        }
         return {f"{who} {part}": getattr(error, part) for who, error in errors.items() for part in ("l1", "content")}
 
     # Loop.
-    started, step, curve = time.perf_counter(), 0, []
-    masks = torch.Generator().manual_seed(args.seed + 1 + accelerator.process_index)
+    reduce = partial(accelerator.reduce, reduction="sum")
+    started, step, epoch, curve = time.perf_counter(), 0, 0, []
     bar = tqdm(total=args.steps, desc="pretraining", unit="step", disable=not accelerator.is_main_process)
     while step < args.steps:
         for batch in train_loader:
-            output = model(**masked_batch(batch, extractor, generator=masks))
-            accelerator.backward(output.loss)
+            output = model(**masked_batch(batch, extractor, seed=args.seed, epoch=epoch))
+            # Means over the cells of all processes: their gradients are averaged, so each loss is scaled up.
+            counts = reduce(torch.stack((output.l1_count, output.content_count))).clamp(min=1)
+            loss = output.l1_sum / counts[0] + config.content_weight * output.content_sum / counts[1]
+            accelerator.backward(loss * accelerator.num_processes)
             accelerator.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -108,13 +133,15 @@ def main() -> None:
             step += 1
             bar.update()
             if step % 10 == 0:
-                bar.set_postfix(loss=f"{output.loss.item():.3f}")
-                accelerator.log({"train/loss": output.loss.item(), "learning_rate": schedule.get_last_lr()[0]}, step)
+                average = reduce(loss.detach()).item()
+                bar.set_postfix(loss=f"{average:.3f}")
+                accelerator.log({"train/loss": average, "learning_rate": schedule.get_last_lr()[0]}, step)
             if step % args.validate_every == 0 or step == args.steps:
                 curve.append({"step": step, "minutes": (time.perf_counter() - started) / 60, **validate()})
                 accelerator.log({f"validation/{name}": value for name, value in curve[-1].items()}, step)
             if step == args.steps:
                 break
+        epoch += 1
     bar.close()
     accelerator.end_training()
 

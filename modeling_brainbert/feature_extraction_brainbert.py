@@ -1,5 +1,7 @@
 """From voltage to the normalised spectrogram that BrainBERT reads."""
 
+import difflib
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -29,7 +31,6 @@ VARIANTS = {
 NORMALIZATIONS = ("clip", "recording", "corpus")
 SCALES = ("linear", "log")
 
-MINIMUM_FRAMES = 10  # the paper's embedding is the mean of ten centre frames
 MINIMUM_RECORDING_S = 60.0  # shorter stretches do not stand for a recording
 RATE_TOLERANCE = 1e-4  # relative: 399.61 Hz is 399.6097 Hz
 LOG_FLOOR = 1e-3  # µV: a hundredth of an amplifier's noise in one bin, so that log(0) cannot happen
@@ -55,6 +56,7 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
     """
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 (as transformers declares it)
+    minimum_frames = 10  # the paper's embedding is the mean of ten centre frames
 
     def __init__(
         self,
@@ -71,6 +73,9 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         std: Sequence[float] | None = None,
         **kwargs: Any,
     ):
+        for name in kwargs:  # transformers hands over settings of its own; a misspelt one of ours must not get lost
+            if near := difflib.get_close_matches(name, _SETTINGS, n=1, cutoff=0.75):
+                raise TypeError(f"BrainBertFeatureExtractor has no setting {name!r}: did you mean {near[0]!r}?")
         for name, value, accepted in (
             ("transform", transform, ("stft",)),
             ("variant", variant, tuple(VARIANTS)),
@@ -231,12 +236,13 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         variant = VARIANTS[self.variant]
         for _, group in groups:
             samples = group.shape[-1]
-            if self.num_frames(samples) < MINIMUM_FRAMES:
-                needed = (MINIMUM_FRAMES - 2 + 2 * variant.trim) * self.hop_length + 1
+            if self.num_frames(samples) < self.minimum_frames:
+                needed = (self.minimum_frames - 2 + 2 * variant.trim) * self.hop_length + 1
                 needed += 0 if variant.zero_boundary else self.window_length
                 raise ValueError(
                     f"{samples} samples ({samples / self.sampling_rate:.3g} s) give {self.num_frames(samples)} frames "
-                    f"and at least {MINIMUM_FRAMES} are needed: pass (contacts, samples) with {needed} samples or more."
+                    f"and at least {self.minimum_frames} are needed: pass (contacts, samples) with {needed} samples or "
+                    "more."
                 )
         return groups, sum(len(rows) for rows, _ in groups)
 
@@ -321,9 +327,10 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         per_row = []
         for name in ("mean", "std"):
             values = statistics[name]
-            values = (
-                values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
-            )
+            if not isinstance(values, torch.Tensor):  # a tensor may be on a device, which a check would hold up
+                values = torch.from_numpy(np.array(values, dtype=np.float64))
+                if not (torch.isfinite(values).all() and (name == "mean" or (values >= 0).all())):
+                    raise ValueError(f"The statistics' {name} is negative or not finite: compute them again.")
             values = values.to(trimmed)
             if values.shape not in ((self.feature_size,), (batch_size, self.feature_size)):
                 raise ValueError(
@@ -332,6 +339,9 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 )
             per_row.append(values if values.ndim == 1 else values[rows].unsqueeze(1))
         return _z_score(trimmed, *per_row)
+
+
+_SETTINGS = [name for name in inspect.signature(BrainBertFeatureExtractor.__init__).parameters if name != "kwargs"]
 
 
 def _as_tensor(values: Any, dtype: torch.dtype) -> torch.Tensor:

@@ -45,7 +45,7 @@ def stft(
 def num_stft_frames(samples: int, window_length: int = 400, hop_length: int = 50, *, zero_boundary: bool = True) -> int:
     """Return how many frames `stft` makes of `samples` samples."""
     excess = samples if zero_boundary else samples - window_length
-    return max(0, -(-excess // hop_length) + 1) if samples > 0 else 0
+    return -(-excess // hop_length) + 1 if samples > 0 and excess >= 0 else 0
 
 
 @lru_cache(maxsize=8)

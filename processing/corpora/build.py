@@ -10,21 +10,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..atomic import written_whole
+from ..atomic import only_writer, remove_parts, written_whole
 from ..recordings import Recording
 from .card import write_card
 from .load import load_corpus
 from .shard import corpus_features, plain_history, write_shard
 from .statistics import recording_statistics, write_statistics
-
-MINIMUM_FRAMES = 10  # that the model needs
 
 
 def build_corpus(
@@ -46,7 +44,8 @@ def build_corpus(
     clip_s: length of a clip in seconds. stride_s: from one clip to the next; clip_s (no overlap) by default.
     sampling_rate: Hz of the model; recordings at another rate are refused.
     storage: "float32" in µV, or "int16" with a scale and an offset per clip, half the size (error in the data card).
-    conditioning: JSON-able, how the recordings of a mapping are read; a build begun in another way is not continued.
+    conditioning: JSON-able, how the functions of a mapping condition (rate, reference, …; nothing that names a person);
+        a build begun in another way is not continued.
     extractor: a feature extractor; with it the statistics of every contact are computed and kept beside the clips.
 
     Clips that fail the quality check are left out and counted by reason. Killed and called again with the same
@@ -61,15 +60,24 @@ def build_corpus(
         "stride_s": stride_s,
         "sampling_rate": sampling_rate,
         "storage": storage,
-        # Only its hash: what a user types may name a patient.
-        "conditioning": hashlib.sha256(json.dumps(conditioning, sort_keys=True).encode()).hexdigest()[:16],
+        "conditioning": json.loads(json.dumps(conditioning)),
+        "brainbert": version("brainbert"),
     }
     samples = round(clip_s * sampling_rate)
-    if extractor is not None and extractor.num_frames(samples) < MINIMUM_FRAMES:
-        raise ValueError(f"A clip of {clip_s:g} s gives fewer than {MINIMUM_FRAMES} frames: use a longer clip_s.")
+    if extractor is not None and extractor.num_frames(samples) < extractor.minimum_frames:
+        raise ValueError(
+            f"A clip of {clip_s:g} s gives {extractor.num_frames(samples)} frames and the model needs "
+            f"{extractor.minimum_frames}: use a longer clip_s."
+        )
+    if isinstance(recordings, Mapping) and conditioning is None:
+        raise ValueError("A mapping of functions needs conditioning=: what they do is compared when a build goes on.")
     features = corpus_features(samples, storage)
-    _open_folder(out, settings)
-    with _only_builder(out):
+    visible = [path.name for path in out.iterdir() if not path.name.startswith(".")] if out.exists() else []
+    if visible and "build.json" not in visible:
+        raise ValueError(f"{out} exists and is not a corpus: choose a new or empty folder.")
+    with only_writer(out):
+        remove_parts(out)
+        _begin_or_continue(out, settings)
         reports = _write_all(recordings, out, features, settings, progress=progress)
         if not any(report["clips"]["kept"] for report in reports):
             reasons = _total(report["clips"] for report in reports)
@@ -109,7 +117,7 @@ def _write_all(
                 f"Two recordings have the id {recording_id}: name them apart (read_recording(…, recording_id=…))."
             )
         shard = out / f"{_shard_name(recording_id)}.arrow"
-        if shard.with_suffix(".json").exists():
+        if _is_complete(shard):
             report = json.loads(shard.with_suffix(".json").read_text())
             # The recordings of a mapping are not read again; `conditioning` says how they were.
             if not isinstance(recordings, Mapping) and report["history"] != plain_history(read().history):
@@ -129,6 +137,12 @@ def _write_all(
     return list(reports.values())
 
 
+def _is_complete(shard: Path) -> bool:
+    """Return whether a shard and its report are there, and the shard as long as it was."""
+    report = shard.with_suffix(".json")
+    return report.exists() and shard.exists() and shard.stat().st_size == json.loads(report.read_text())["bytes"]
+
+
 def _refuse_strangers(out: Path, names: Iterable[str]) -> None:
     """A corpus is what the call names: refuse a folder that holds other recordings."""
     strangers = {path.name for path in out.glob("recording-*.json")} - {f"{_shard_name(name)}.json" for name in names}
@@ -137,20 +151,6 @@ def _refuse_strangers(out: Path, names: Iterable[str]) -> None:
             f"{out} also holds {len(strangers)} recordings that were not given now: name all of them, or build into "
             "another folder."
         )
-
-
-@contextmanager
-def _only_builder(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases when a process is killed."""
-    lock = FileLock(out / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"Another process is building {out}: wait for it, or use another folder.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _one_by_one(
@@ -163,23 +163,19 @@ def _one_by_one(
             yield recording.id, lambda recording=recording: recording  # type: ignore[misc]
 
 
-def _open_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make `out` a corpus under construction with these settings, or refuse."""
+def _begin_or_continue(out: Path, settings: Mapping[str, Any]) -> None:
+    """Write down the settings of a new corpus; refuse to go on with others than it was begun with."""
     marker = out / "build.json"
-    if out.exists() and not marker.exists() and any(out.iterdir()):
-        raise ValueError(f"{out} exists and is not a corpus: choose a new or empty folder.")
-    if marker.exists():
-        before = json.loads(marker.read_text())
-        if before != settings:
-            different = {
-                name: (before.get(name), value) for name, value in settings.items() if before.get(name) != value
-            }
-            raise ValueError(
-                f"{out} was begun with other settings ({different}: then, now): use the same, or another folder."
-            )
-    else:
-        out.mkdir(parents=True, exist_ok=True)
+    if not marker.exists():
         _write_json(marker, settings)
+    before = json.loads(marker.read_text())
+    if before != settings:
+        different = ", ".join(
+            f"{name}: {before.get(name)} then, {value} now"
+            for name, value in settings.items()
+            if before.get(name) != value
+        )
+        raise ValueError(f"{out} was begun with other settings ({different}): use the same, or another folder.")
 
 
 def _shard_name(recording_id: str) -> str:
@@ -193,10 +189,13 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
     totals = {
         "recordings": len(reports),
         "subjects": len({report["subject"] for report in reports}),
-        "contacts": sum(len(report["contacts"]) - len(report["bad"]) for report in reports),
+        "contacts": sum(len(report["contacts"]) for report in reports),
         "clips": _total(report["clips"] for report in reports),
     }
-    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **settings, **totals})
+    without_conditioning = {
+        name: value for name, value in settings.items() if name != "conditioning"
+    }  # it is in the card
+    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **without_conditioning, **totals})
     write_card(out, fingerprint=fingerprint, settings=settings, totals=totals, reports=reports)
     # The data set's own files come from `datasets`, for an empty one; only the list of shards is ours.
     with tempfile.TemporaryDirectory() as empty, _without_progress_bars():

@@ -25,7 +25,7 @@ the corpus chose them. No licence is stated: add one, and check consent, before 
 
 ## What was left out
 
-| recording | contacts marked bad | clips left out |
+| recording | contacts | clips |
 |---|---|---|
 {left_out_rows}
 
@@ -74,14 +74,14 @@ def _recording_row(report: Mapping[str, Any]) -> str:
         f"{report['duration_s'] / 60:.1f}",
         f"{report['original_sampling_rate']:g}",
         f"{band[0]:.1f}–{band[1]:.0f}" if band else "unknown",
-        len(report["contacts"]) - len(report["bad"]),
+        len(report["contacts"]),
         report["clips"]["kept"],
     )
     return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def _left_out_row(report: Mapping[str, Any]) -> str:
-    bad = ", ".join(f"{name}: {reason}" for name, reason in report["bad"].items()) or "none"
+    bad = ", ".join(f"{name}: {reason}" for name, reason in report["left_out"].items()) or "none"
     clips = ", ".join(f"{reason}: {n}" for reason, n in sorted(report["clips"].items()) if reason != "kept") or "none"
     return "| " + " | ".join(map(_cell, (report["recording"], bad, clips))) + " |"
 

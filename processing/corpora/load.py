@@ -70,7 +70,7 @@ def split_corpus(
         for number in range(len(names)):
             inside = recording == number
             first, last = start[inside].min(), start[inside].max()
-            # The cut lies at the start of a clip, so that the last clip is always held out.
+            # Not after the start of the last clip, so that this one at least is held out.
             cut = min(last, first + (1 - validation) * (last + samples - first))
             in_validation |= inside & (start >= cut)
             in_training |= inside & (start + samples + embargo_s * rate <= cut)

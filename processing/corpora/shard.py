@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,9 @@ from datasets.arrow_writer import ArrowWriter
 from numpy.typing import NDArray
 
 from ..atomic import written_whole
-from ..recordings import Recording, cut_clips, recording_clip_problems
+from ..recordings import Recording, cut_clips, left_out, recording_clip_problems
 
-INT16_STEPS = 65534  # from −32767 to 32767
+INT16_STEPS = 65000  # of 65535: some room for the rounding of scale and offset
 
 
 def corpus_features(samples: int, storage: Literal["float32", "int16"]) -> datasets.Features:
@@ -45,24 +46,25 @@ def write_shard(
     Raises ValueError for another rate than settings["sampling_rate"], and a recording shorter than a clip.
     """
     rate = settings["sampling_rate"]
+    clip_s, stride_s = settings["clip_s"], settings["stride_s"]
     if abs(recording.sampling_rate - rate) > 1e-4 * rate:
         raise ValueError(
             f"Recording {recording.id} is at {recording.sampling_rate:g} Hz and the corpus at {rate:g} Hz: "
             "condition or resample it first."
         )
     original_rate = next((step["from_hz"] for step in recording.history if step["step"] == "resample"), rate)
-    clips_of = {"clip_s": settings["clip_s"], "stride_s": settings["stride_s"]}
-    stride = round(settings["stride_s"] * rate)
+    recording = replace(recording, sampling_rate=rate)  # within the tolerance; the same samples in every clip
+    stride = round(stride_s * rate)
     counts: dict[str, int] = {"kept": 0}
     largest_error = 0.0
     try:
-        contacts = cut_clips(recording, **clips_of)
+        contacts = cut_clips(recording, clip_s=clip_s, stride_s=stride_s)
     except ValueError as error:
         raise ValueError(f"Recording {recording.id}: {error}") from None
     with written_whole(shard) as temporary:
         writer = ArrowWriter(path=str(temporary), features=features)
         for index, clips in contacts:
-            problems = recording_clip_problems(recording, index, **clips_of)
+            problems = recording_clip_problems(recording, index, clip_s=clip_s, stride_s=stride_s)
             good = np.flatnonzero(problems == "")
             for reason, number in zip(*np.unique(problems[problems != ""], return_counts=True), strict=True):
                 counts[str(reason)] = counts.get(str(reason), 0) + int(number)
@@ -97,11 +99,12 @@ def write_shard(
         "band_hz": recording.band_hz,
         "contacts": _contact_rows(recording),
         "coordinate_frame": recording.coordinate_frame,
-        "bad": dict(recording.bad),
+        "left_out": left_out(recording),
         "clips": counts,
         "storage_error": largest_error,
         "history": plain_history(recording.history),
         "sha256": _file_sha256(shard),
+        "bytes": shard.stat().st_size,
     }
 
 
@@ -112,21 +115,24 @@ def encode_signal(
     if storage == "float32" or not len(clips):
         ones = np.ones(len(clips), np.float32)
         return clips.astype(storage), ones, np.zeros_like(ones), 0.0
-    low, high = clips.min(axis=1), clips.max(axis=1)
-    offset = (low + high) / 2
-    scale = (high - low) / INT16_STEPS
-    signal = np.round((clips - offset[:, None]) / scale[:, None]).astype(np.int16)
-    error = np.abs(signal * scale[:, None] + offset[:, None] - clips).max(axis=1) / clips.std(axis=1)
+    low, high = clips.min(axis=1).astype(np.float64), clips.max(axis=1).astype(np.float64)
+    # Rounded to float32 first, as they will be read, and with room for that rounding: int16 would wrap around.
+    offset, scale = ((low + high) / 2).astype(np.float32), ((high - low) / INT16_STEPS).astype(np.float32)
+    exact = (clips - offset[:, None].astype(np.float64)) / scale[:, None]
+    signal = np.round(exact).clip(-32768, 32767).astype(np.int16)
+    error = np.abs(signal - exact).max(axis=1) * scale / clips.std(axis=1, dtype=np.float64)
     return signal, scale, offset, float(error.max())
 
 
 def _contact_rows(recording: Recording) -> list[dict[str, Any]]:
+    """Return name, type and position of the contacts that are in the corpus."""
     positions: list[list[float] | None] = [None] * len(recording.contacts)
     if recording.positions is not None:
         positions = [row.round(3).tolist() if np.isfinite(row).all() else None for row in recording.positions]
     return [
         {"contact": name, "type": kind, "position_mm": position}
         for name, kind, position in zip(recording.contacts, recording.types, positions, strict=True)
+        if name not in recording.bad
     ]
 
 

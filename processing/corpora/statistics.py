@@ -53,12 +53,14 @@ class RunningStatistics:
 def recording_statistics(corpus: datasets.Dataset, extractor: Any, *, progress: bool = True) -> pa.Table:
     """Return a table with one row per recording and contact: what normalization="recording" needs.
 
-    corpus: a data set as build_corpus makes, or a part of it: give the training part to keep test data out.
+    corpus: a data set as build_corpus makes, or a part of it: give the training part to keep test data out. Of clips
+        that overlap, only the first is used.
     extractor: with `spectrogram(voltage, sampling_rate=)` and `fingerprint`.
     Columns: recording, contact, fingerprint, mean and std (lists, one number per bin), seconds (of signal used).
     """
     running: dict[tuple[str, str], RunningStatistics] = {}
     seconds: dict[tuple[str, str], float] = {}
+    corpus = _without_overlap(corpus)
     for batch, voltage in _batches(corpus, progress=progress, description="statistics per contact"):
         rate = float(batch["sampling_rate"][0])
         images = extractor.spectrogram(voltage, sampling_rate=rate).numpy()
@@ -83,9 +85,11 @@ def corpus_statistics(
 ) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per bin over all clips: what normalization="corpus" needs.
 
-    Give the training part. extractor: any normalization; only its magnitudes are used.
+    Give the training part; of clips that overlap, only the first is used.
+    extractor: any normalization; only its magnitudes are used.
     """
     running = RunningStatistics()
+    corpus = _without_overlap(corpus)
     for batch, voltage in _batches(corpus, progress=progress, description="statistics of the corpus"):
         running.add(extractor.spectrogram(voltage, sampling_rate=float(batch["sampling_rate"][0])).numpy())
     return running.mean.tolist(), running.std.tolist()
@@ -100,8 +104,9 @@ def write_statistics(table: pa.Table, folder: Path, extractor: Any) -> Path:
 
 
 def load_statistics(folder: Path | str, extractor: Any) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return (recording, contact) → {"fingerprint", "mean", "std"} of the corpus in `folder`, for this extractor.
+    """Return (recording, contact) → {"fingerprint", "mean", "std"} for this extractor.
 
+    folder: of the corpus, or of the run that fitted them.
     Raises ValueError when they were not computed with this front end.
     """
     path = Path(folder) / f"statistics-{extractor.fingerprint}.parquet"
@@ -124,13 +129,42 @@ def statistics_lookup(table: pa.Table) -> dict[tuple[str, str], dict[str, Any]]:
 def statistics_of_rows(
     statistics: Mapping[tuple[str, str], Mapping[str, Any]], recordings: Iterable[str], contacts: Iterable[str]
 ) -> dict[str, Any]:
-    """Return what the extractor takes as `statistics=` for a batch of rows. Raises KeyError for an unknown contact."""
-    rows = [statistics[str(name), str(contact)] for name, contact in zip(recordings, contacts, strict=True)]
+    """Return what the extractor takes as `statistics=` for a batch of rows.
+
+    Raises ValueError for a contact without statistics.
+    """
+    keys = [(str(name), str(contact)) for name, contact in zip(recordings, contacts, strict=True)]
+    for recording, contact in keys:
+        if (recording, contact) not in statistics:
+            raise ValueError(f"There are no statistics of contact {contact} of recording {recording}: compute them.")
+    rows = [statistics[key] for key in keys]
     return {
         "fingerprint": rows[0]["fingerprint"],
         "mean": np.array([row["mean"] for row in rows]),
         "std": np.array([row["std"] for row in rows]),
     }
+
+
+def with_statistics(
+    corpus: datasets.Dataset, statistics: Mapping[tuple[str, str], Mapping[str, Any]]
+) -> datasets.Dataset:
+    """Return the rows whose contact has statistics: a contact may have clips in only one part of a split."""
+    known = [key in statistics for key in zip(corpus["recording"][:], corpus["contact"][:], strict=True)]
+    return corpus if all(known) else corpus.select(np.flatnonzero(known))
+
+
+def _without_overlap(corpus: datasets.Dataset) -> datasets.Dataset:
+    """Return the rows that share no sample with an earlier one of their contact."""
+    samples = corpus.features["signal"].length
+    keys = list(zip(corpus["recording"][:], corpus["contact"][:], corpus["start"][:], strict=True))
+    chosen: list[int] = []
+    covered: dict[tuple[str, str], int] = {}
+    for row in sorted(range(len(keys)), key=keys.__getitem__):
+        recording, contact, start = keys[row]
+        if start >= covered.get((recording, contact), start):
+            chosen.append(row)
+            covered[recording, contact] = start + samples
+    return corpus if len(chosen) == len(keys) else corpus.select(sorted(chosen))
 
 
 def _batches(

@@ -1,8 +1,10 @@
 """Read intracranial recordings, say which parts of them are signal, and bring them to what the model expects.
 
-The order is: read, mark bad contacts, remove line noise, re-reference, resample, cut; `condition` does the middle four.
+The order is: read, mark bad contacts, fill gaps, remove line noise, re-reference, resample, cut; `condition` does all
+between reading and cutting.
 """
 
+from .artefacts import fill_gaps
 from .band import estimate_band
 from .clips import check_clips, cut_clips, recording_clip_problems
 from .condition import condition
@@ -10,7 +12,7 @@ from .contacts import MontageError, clean_name, neighbours, parse_contact
 from .filters import remove_line_noise
 from .quality import QualityReport, assess_quality
 from .read import identify_recording, read_recording
-from .recording import Recording, mark_bad
+from .recording import Recording, left_out, mark_bad
 from .reference import bipolar, common_average, laplacian
 from .resample import resample
 
@@ -26,8 +28,10 @@ __all__ = [
     "condition",
     "cut_clips",
     "estimate_band",
+    "fill_gaps",
     "identify_recording",
     "laplacian",
+    "left_out",
     "mark_bad",
     "neighbours",
     "parse_contact",

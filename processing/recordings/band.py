@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import welch
 
+from .artefacts import bridged, gaps_of, runs
 from .recording import Recording
 
 FRONT_END_HZ = 200.0  # the model's top bin
@@ -33,26 +34,40 @@ def estimate_band(recording: Recording, *, warn: bool = True) -> tuple[float, fl
     """Return the lower and upper edge (Hz) of the frequencies that hold signal in the good contacts.
 
     Where the recording has a `band_hz` already (from the header, or kept by a step), the estimate stays within it.
+    Contacts with gaps are looked at when all have some, around the longest stretch without any.
     warn: warn when the upper edge is under 200 Hz, the front end's top bin.
-    Raises ValueError when no good contact is finite.
+    Raises ValueError when no good contact has a changing signal.
     """
-    finite = [
+    changing = [
         row
         for name, row in zip(recording.contacts, recording.data, strict=True)
-        if name not in recording.bad and np.isfinite(row.sum(dtype=np.float64)) and row.std() > 0
+        if name not in recording.bad and standard_deviation(row) > 0
     ]
+    finite = [row for row in changing if not gaps_of(row).any()] or changing
     if not finite:
         raise ValueError("No good contact has a finite, changing signal; look at assess_quality(recording) first.")
     chosen = np.linspace(0, len(finite) - 1, min(len(finite), _CONTACTS_LOOKED_AT)).round().astype(int)
     # The middle of the recording: amplifiers settle at the start and are unplugged at the end.
     length = min(recording.num_samples, int(_SECONDS_LOOKED_AT * recording.sampling_rate))
-    start = (recording.num_samples - length) // 2
-    low, high = band_of(np.stack([finite[i][start : start + length] for i in chosen]), recording.sampling_rate)
+    missing = np.zeros(recording.num_samples, dtype=bool)
+    for i in chosen:
+        missing |= gaps_of(finite[i])
+    first, end = max(runs(~missing), key=lambda run: run[1] - run[0], default=(0, recording.num_samples))
+    start = min(max((first + end - length) // 2, 0), recording.num_samples - length)
+    pieces = [finite[i][start : start + length] for i in chosen]
+    low, high = band_of(np.stack([bridged(piece, gaps_of(piece)) for piece in pieces]), recording.sampling_rate)
     if recording.band_hz is not None:
         low, high = max(low, recording.band_hz[0]), min(high, recording.band_hz[1])
     if warn and narrow_band_problem(high):
         warnings.warn(narrow_band_problem(high), stacklevel=2)
     return (min(low, high / 2), high)
+
+
+def standard_deviation(signal: NDArray[np.floating]) -> float:
+    """Return the standard deviation over the finite samples of (samples,), 0 when there are none."""
+    missing = gaps_of(signal)
+    present = signal[~missing] if missing.any() else signal
+    return float(present.std(dtype=np.float64)) if present.size else 0.0
 
 
 def narrow_band_problem(upper_hz: float) -> str:

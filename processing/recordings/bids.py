@@ -14,7 +14,7 @@ from typing import Any
 import mne_bids
 import numpy as np
 
-from .formats import refusing_broken
+from .formats import refuse_links_out_of, refusing_broken
 
 ENTITIES = ("subject", "session", "task", "acquisition", "run")
 _EXTENSIONS = (".edf", ".EDF", ".bdf", ".BDF", ".vhdr", ".fif")
@@ -37,13 +37,14 @@ def find_recording(root: Path, *, entities: Mapping[str, str | None]) -> Any:
     if subject is None or not any(_same(subject, known) for known in subjects):
         given = "No subject is given" if subject is None else f"There is no subject {subject!r}"
         raise ValueError(f"{given}; the data set {root.name!r} has subject={_listed(subjects)}.")
-    found = mne_bids.find_matching_paths(
-        root,
-        subjects=[known for known in subjects if _same(subject, known)],
-        datatypes="ieeg",
-        suffixes="ieeg",
-        extensions=list(_EXTENSIONS),
-    )
+    with refusing_broken(root, "a BIDS data set"):
+        found = mne_bids.find_matching_paths(
+            root,
+            subjects=[known for known in subjects if _same(subject, known)],
+            datatypes="ieeg",
+            suffixes="ieeg",
+            extensions=list(_EXTENSIONS),
+        )
     matching = [
         path
         for path in found
@@ -86,19 +87,38 @@ def open_bids(bids_path: Any) -> Any:
         return mne_bids.read_raw_bids(bids_path, verbose="ERROR")
 
 
-def electrode_positions(bids_path: Any) -> tuple[dict[str, np.ndarray], str | None]:
+def find_sidecars(bids_path: Any) -> dict[str, Path]:
+    """Return the sidecars that a recording is read with, those that there are: channels, electrodes, coordsystem.
+
+    Raises ValueError when one is a symbolic link that leads out of the data set.
+    """
+    found = {}
+    with refusing_broken(Path(bids_path.fpath), "iEEG-BIDS"):
+        for suffix, extension in (("channels", ".tsv"), ("electrodes", ".tsv"), ("coordsystem", ".json")):
+            path = bids_path.find_matching_sidecar(suffix=suffix, extension=extension, on_error="ignore")
+            if path is not None:
+                found[suffix] = Path(path)
+    for path in found.values():
+        refuse_links_out_of(Path(bids_path.root), path)
+    return found
+
+
+def electrode_positions(sidecars: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], str | None]:
     """Return contact name -> position in millimetres, and the coordinate system as the data set names it.
+
+    sidecars: of `find_sidecars`.
 
     Read from electrodes.tsv and coordsystem.json directly, since MNE-Python knows few coordinate systems and would move
     positions into its own. Without a system or a unit of length there are no positions: neither is guessed.
+    Raises ValueError when a sidecar cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        electrodes = bids_path.find_matching_sidecar(suffix="electrodes", extension=".tsv", on_error="ignore")
-        system = bids_path.find_matching_sidecar(suffix="coordsystem", extension=".json", on_error="ignore")
+    electrodes, system = sidecars.get("electrodes"), sidecars.get("coordsystem")
     if electrodes is None:
         return {}, None
-    described = json.loads(Path(system).read_text(encoding="utf-8-sig")) if system else {}
+    described: Any = {}
+    if system is not None:
+        with refusing_broken(system, "JSON"):
+            described = dict(json.loads(system.read_text(encoding="utf-8-sig")))
     frame, unit = described.get("iEEGCoordinateSystem"), described.get("iEEGCoordinateUnits")
     if not frame or unit not in _MILLIMETRES:
         warnings.warn(
@@ -107,10 +127,10 @@ def electrode_positions(bids_path: Any) -> tuple[dict[str, np.ndarray], str | No
             stacklevel=3,
         )
         return {}, None
-    space = next((part[6:] for part in Path(system).name.split("_") if part.startswith("space-")), None)
+    space = next((part[6:] for part in (system.name if system else "").split("_") if part.startswith("space-")), None)
     if frame == "Other" and space:
         frame = f"Other (space-{space})"
-    with Path(electrodes).open(encoding="utf-8-sig", newline="") as file:
+    with refusing_broken(electrodes, "a table"), electrodes.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     positions = {
         str(row.get("name")): np.array([_coordinate(row.get(axis)) for axis in "xyz"]) * _MILLIMETRES[unit]
@@ -132,5 +152,8 @@ def pseudonym(root: Path, label: str) -> str:
     Without the name, subject 01 of two data sets would be one person in a joined corpus.
     """
     description = root / "dataset_description.json"
-    name = json.loads(description.read_text(encoding="utf-8-sig")).get("Name", "") if description.is_file() else ""
+    name = ""
+    if description.is_file():
+        with refusing_broken(description, "JSON"):
+            name = json.loads(description.read_text(encoding="utf-8-sig")).get("Name", "")
     return hashlib.sha256(f"{name}\n{label}".encode()).hexdigest()[:10]

@@ -73,7 +73,8 @@ def recording_clip_problems(
 ) -> NDArray[np.str_]:
     """Return the reasons of `check_clips` for all clips of one contact, and "artefact" where the raw signal had one.
 
-    Clips are those of `cut_clips`. An artefact is a stretch that was missing, zero, held or clipped before filtering.
+    Clips are those of `cut_clips`. An artefact is a stretch that was missing, zero, held or clipped before filtering,
+    with what the filters since have smeared around it.
     """
     samples, stride = _clip_and_stride(recording, clip_s=clip_s, stride_s=stride_s)
     reasons = check_clips(

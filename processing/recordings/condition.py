@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from .artefacts import fill_gaps
 from .filters import remove_line_noise
 from .quality import CLIPPED_SHARE, FLAT_SD_UV, HELD_SHARE, SPIKING_SD, SPIKING_SHARE, assess_quality
 from .recording import Recording, mark_bad
@@ -18,12 +19,14 @@ def condition(
     notch: Literal["causal-notch", "zero-phase-fir"] = "causal-notch",
     sampling_rate: float = 2048.0,
 ) -> Recording:
-    """Mark bad contacts, remove line noise, re-reference and resample: what the weights were trained on.
+    """Mark bad contacts, fill gaps, remove line noise, re-reference and resample: what the weights were trained on.
 
     line_frequency_hz: 50 or 60; None leaves line noise in, and the history says so.
     reference: along shafts (see reference.py); "none" keeps the one of the recording. ends: for the Laplacian.
     notch: see `remove_line_noise`. sampling_rate: Hz, the model's by default.
-    The pass band and the artefacts are measured before anything is filtered, and travel with the result.
+    The pass band and the artefacts are measured before anything is filtered, and travel with the result; each filter
+    widens the artefacts by its reach. `left_out` says which contacts are gone or bad, and why.
+    Warns as `assess_quality` does.
     Raises ValueError when no good contact is left, and what the steps raise.
     """
     references = ("laplacian", "bipolar", "common-average", "none")
@@ -52,6 +55,7 @@ def condition(
         artefacts=report.artefacts,
         band_hz=report.band_hz,
     )
+    recording = fill_gaps(recording)
     if line_frequency_hz is None:
         recording = recording.with_step("remove_line_noise", {"method": "none"})
     else:

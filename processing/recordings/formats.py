@@ -1,9 +1,11 @@
 """Open a recording file with MNE-Python, after looking at its header ourselves.
 
 A file from elsewhere is not trusted: it may name another file to read in its place (a BrainVision header its data, a
-FIF its continuation), and a unit that MNE-Python does not know is silently taken for volts. Both are refused here.
+FIF its continuation), by name or by a symbolic link, and a unit that MNE-Python does not know is silently taken for
+volts. All are refused here.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -56,14 +58,18 @@ def format_of(path: Path) -> str:
         ) from None
 
 
-def check_references(path: Path) -> list[Path]:
+def check_references(path: Path, *, root: Path | None = None) -> list[Path]:
     """Return the files that hold the signal of a recording, itself first.
 
+    root: of the BIDS data set that the recording belongs to. Its files may be symbolic links to anywhere inside the
+        root, as git-annex has them; those that a header outside a data set names, to inside its folder.
     Raises ValueError when it names a file outside its own folder, or is one part of a split recording.
     """
     format_name = format_of(path)
+    if root is not None:
+        refuse_links_out_of(root, path)
     if format_name == "BrainVision":
-        return [path, *_brainvision_data(path)]
+        return [path, *_brainvision_data(path, folder=root or path.parent)]
     if format_name == "FIF":
         with refusing_broken(path, "FIF"):
             found = "".join(mne.io.show_fiff(path, output=list, tag=_FIFF_REFERENCE_NAME, verbose="ERROR")).strip()
@@ -75,7 +81,16 @@ def check_references(path: Path) -> list[Path]:
     return [path]
 
 
-def _brainvision_data(path: Path) -> list[Path]:
+def refuse_links_out_of(folder: Path, path: Path) -> None:
+    """Raise ValueError when a file is, or lies behind, a symbolic link that leads out of the folder."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{path.name!r} is a symbolic link that leads out of its folder or data set, which is not followed; "
+            "put the file itself there, or give the root of the BIDS data set if its target is inside."
+        )
+
+
+def _brainvision_data(path: Path, *, folder: Path) -> list[Path]:
     names = []
     for key, value in re.findall(r"(?im)^[ \t]*(DataFile|MarkerFile)[ \t]*[=:](.*(?:\r?\n[ \t]+.*)*)", _text(path)):
         name = value.strip()
@@ -86,6 +101,7 @@ def _brainvision_data(path: Path) -> list[Path]:
                 f"{path.name!r} has {key}={name!r}; only a bare file name beside the header is followed: "
                 "put the file there and correct the header."
             )
+        refuse_links_out_of(folder, path.parent / name)
         if key.lower() == "datafile":
             names.append(name)
     if len(names) != 1:
@@ -185,6 +201,7 @@ def open_raw(path: Path, *, labels: list[str] | None = None) -> Any:
 def refusing_broken(path: Path, format_name: str) -> Iterator[None]:
     """Turn whatever a reader raises on a broken file into one ValueError without folders, and hush its warnings.
 
+    Its own error is not chained: the message, and so a traceback in somebody's log, may hold a patient's folder.
     The warnings hold paths and dates; what matters of them is checked by us.
     """
     with warnings.catch_warnings():
@@ -192,8 +209,13 @@ def refusing_broken(path: Path, format_name: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            said = re.sub(r"(?:[A-Za-z]:)?[/\\]?(?:[^\s'\"/\\]+[/\\])+", "", " ".join(str(error).split()))[:200]
+            said = str(error)
+            # Folders that we know come first: their names may have spaces, which the pattern for others stops at.
+            for folder in (*path.absolute().parents, *path.resolve().parents, *path.parents):
+                if folder.name:
+                    said = said.replace(f"{folder}{os.sep}", "").replace(str(folder), "its folder")
+            said = re.sub(r"(?:[A-Za-z]:)?[/\\]?(?:[^\s'\"/\\]+[/\\])+", "", " ".join(said.split()))[:200]
             raise ValueError(
                 f"{path.name!r} cannot be read as {format_name} ({type(error).__name__}: {said}); "
                 "check that the file is complete, that its extension is right, and that its sidecars agree with it."
-            ) from error
+            ) from None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .artefacts import Stretches, marked_samples, merged, runs
 from .band import estimate_band, narrow_band_problem
 from .recording import Recording
 
@@ -21,7 +22,7 @@ HELD_S = 0.05
 # Samples at the very maximum or minimum, in a row: clean recordings have 1, clipped ones 5 and more.
 CLIPPED_RUN_SAMPLES = 5
 CLIPPED_RUN_S = 0.005
-# A contact is bad when more of it than this is unusable; shorter stretches only cost the clips they touch.
+# A contact is bad when more of it than this is missing, zero or held; shorter stretches only cost the clips they touch.
 HELD_SHARE = 0.2
 CLIPPED_SHARE = 0.01
 # Epileptic spikes and seizures are physiology: recordings full of both have up to 0.6 % of their samples beyond 20
@@ -31,8 +32,6 @@ SPIKING_SHARE = 0.05
 # Intracranial signals have 5 to 500 µV; a file in mV or nV that says µV is wrong by a thousand.
 PLAUSIBLE_SD_UV = (0.5, 5000.0)
 
-Stretches = Mapping[str, tuple[tuple[float, float], ...]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class QualityReport:
@@ -41,14 +40,14 @@ class QualityReport:
     table: one row a contact: "contact", "reason" ("" when good), "sd_uv", "nan_share", "zero_share", "held_share",
         "clipped_share", "spiking_share".
     bad: contact -> reason, for `mark_bad`; contacts that were bad before keep their reason.
-    artefacts: contact -> (start, stop) in seconds of stretches that are NaN, zero, held or clipped.
+    artefacts: contact -> (start, stop) in seconds of stretches that are NaN, infinite, zero, held or clipped.
     band_hz: pass band of the good contacts, Hz; None when there are none.
-    warnings: sentences, each also issued as a Python warning.
+    warnings: sentences about the recording as a whole.
     """
 
     table: tuple[Mapping[str, object], ...]
     bad: Mapping[str, str]
-    artefacts: Stretches
+    artefacts: Mapping[str, Stretches]
     band_hz: tuple[float, float] | None
     sampling_rate: float
     num_samples: int
@@ -61,8 +60,9 @@ class QualityReport:
         for row, entry in zip(mask, self.table, strict=True):
             name = str(entry["contact"])
             row[:] = name in self.bad
-            for start, stop in self.artefacts.get(name, ()):
-                row[round(start * self.sampling_rate) : round(stop * self.sampling_rate)] = True
+            row |= marked_samples(
+                self.artefacts.get(name, ()), sampling_rate=self.sampling_rate, num_samples=self.num_samples
+            )
         return mask
 
     def to_text(self) -> str:
@@ -89,30 +89,32 @@ def assess_quality(recording: Recording) -> QualityReport:
     """Look for flat, missing, zero, held, clipped and spiking signal in each contact, and estimate the pass band.
 
     Returns a report; the recording stays as it is (use `mark_bad(recording, report.bad)`).
-    Warns when the band is narrower than the front end's 200 Hz, and when amplitudes suggest a wrong unit.
+    Warns when the band is narrower than the front end's 200 Hz, which reading leaves to this function; and when
+    amplitudes suggest a wrong unit, unless the recording comes from `read_recording`, which has said so already.
     """
     table: list[dict[str, object]] = []
     bad: dict[str, str] = {}
-    artefacts: dict[str, tuple[tuple[float, float], ...]] = {}
+    artefacts: dict[str, Stretches] = {}
     for name, signal in zip(recording.contacts, recording.data, strict=True):
         findings, unusable = inspect_contact(signal, recording.sampling_rate)
         reason = recording.bad.get(name) or contact_problem(findings)
         if reason:
             bad[name] = reason
-        stretches = tuple((a / recording.sampling_rate, b / recording.sampling_rate) for a, b in runs(unusable))
-        stretches = tuple(sorted({*stretches, *recording.artefacts.get(name, ())}))
+        found = [(a / recording.sampling_rate, b / recording.sampling_rate) for a, b in runs(unusable)]
+        stretches = merged([*found, *recording.artefacts.get(name, ())])
         if stretches:
             artefacts[name] = stretches
         table.append({"contact": name, "reason": reason, **findings})
-    messages = []
+    narrow = wrong_unit = ""
     amplitudes = [float(str(entry["sd_uv"])) for entry in table if entry["contact"] not in bad]
     band = None
     if amplitudes:
         band = estimate_band(replace(recording, bad=bad), warn=False)
-        problems = (narrow_band_problem(band[1]), unit_problem(float(np.median(amplitudes))))
-        messages = [problem for problem in problems if problem]
-    for message in messages:
-        warnings.warn(message, stacklevel=2)
+        narrow, wrong_unit = narrow_band_problem(band[1]), unit_problem(float(np.median(amplitudes)))
+    said_by_reader = any(entry["step"] == "read" for entry in recording.history)
+    for message in (narrow, "" if said_by_reader else wrong_unit):
+        if message:
+            warnings.warn(message, stacklevel=2)
     return QualityReport(
         table=tuple(table),
         bad=bad,
@@ -120,7 +122,7 @@ def assess_quality(recording: Recording) -> QualityReport:
         band_hz=band,
         sampling_rate=recording.sampling_rate,
         num_samples=recording.num_samples,
-        warnings=tuple(messages),
+        warnings=tuple(message for message in (narrow, wrong_unit) if message),
     )
 
 
@@ -137,7 +139,7 @@ def unit_problem(typical_sd_uv: float) -> str:
 
 def contact_problem(findings: Mapping[str, float]) -> str:
     """Return why a contact with these findings is bad, or "" when it is good."""
-    if findings["nan_share"] > 0:
+    if findings["nan_share"] > HELD_SHARE:
         return "not finite"
     if findings["zero_share"] > HELD_SHARE:
         return "zeros"
@@ -169,7 +171,7 @@ def inspect_contact(signal: NDArray[np.floating], sampling_rate: float) -> tuple
 
     edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
     lengths, level = np.diff(edges), values[edges[:-1]]
-    held = lengths >= max(HELD_S * sampling_rate, 2)
+    held = (lengths >= max(HELD_S * sampling_rate, 2)) & np.isfinite(level)
     at_rail = (level == lowest) | (level == highest)
     clipped = at_rail & (lengths >= max(CLIPPED_RUN_S * sampling_rate, CLIPPED_RUN_SAMPLES)) & (lowest < highest)
     samples = len(values)
@@ -184,9 +186,3 @@ def inspect_contact(signal: NDArray[np.floating], sampling_rate: float) -> tuple
     if robust_sd > 0:
         findings["spiking_share"] = float((deviation > SPIKING_SD * robust_sd).sum() / samples)
     return findings, unusable
-
-
-def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return (first, one past last) of each run of True in (samples,)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]

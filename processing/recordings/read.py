@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .band import estimate_band
-from .bids import electrode_positions, find_recording, open_bids, pseudonym
+from .band import estimate_band, standard_deviation
+from .bids import electrode_positions, find_recording, find_sidecars, open_bids, pseudonym
 from .contacts import clean_name, guess_contacts
 from .formats import MICROVOLTS, Channel, check_references, format_of, open_raw, read_channels, refusing_broken
 from .quality import unit_problem
@@ -47,11 +47,13 @@ def read_recording(
         those the file types as such; in EDF, BDF and BrainVision files without types, names of a shaft and a number
         that cannot be scalp electrodes, and what was kept and left out is printed.
     unit: "V", "mV", "µV", "uV", "nV" or "pV", to correct a header that names another unit or none.
-    recording_id: a name for the recording. By default the first ten hexadecimal digits of the SHA-256 of its files.
+    recording_id: a name for the recording. By default the first ten hexadecimal digits of the SHA-256 of its files: of
+        a BIDS recording also channels.tsv, electrodes.tsv and coordsystem.json, which say what is bad and where it is.
     keep_labels: keep the subject and session labels of a BIDS data set instead of hashing them with its name.
     Ids are deterministic: the same file has the same id on every machine.
     Returns a Recording with bad contacts of the file marked, positions in millimetres in the frame that the file names,
     and the pass band estimated from the signal within what the header says.
+    Warns when amplitudes suggest a wrong unit; what else is wrong with the signal, `assess_quality` says.
     Raises FileNotFoundError, and ValueError for a format that is not read here, a header that names files elsewhere,
     several matching recordings, no brain contact, or a unit that is no voltage.
     """
@@ -61,16 +63,16 @@ def read_recording(
     if path.is_dir():
         bids_path = _find_bids(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
         root, path = path, Path(bids_path.fpath)
-        files = check_references(path)
+        files, sidecars = check_references(path, root=root), find_sidecars(bids_path)
         raw = open_bids(bids_path)
-        positions, frame = electrode_positions(bids_path)
+        positions, frame = electrode_positions(sidecars)
         subject, session = bids_path.subject, bids_path.session or ""
         if not keep_labels:
             subject, session = pseudonym(root, subject), pseudonym(root, session) if session else ""
     else:
         _refuse_entities(task, acquisition, run)
         bids_path = None
-        files = check_references(path)
+        files, sidecars = check_references(path), {}
         raw = open_raw(path)
         positions, frame = _montage_positions(raw)
     format_name = format_of(path)
@@ -89,7 +91,7 @@ def read_recording(
 
     data = _microvolts(path, raw, picks=picks, scales=scales)
     if recording_id is None:
-        recording_id = _content_hash(files)
+        recording_id = _content_hash([*files, *sidecars.values()])
     located = np.array([positions.get(name, np.full(3, np.nan)) for name in kinds], dtype=np.float64)
     known = bool(np.isfinite(located).any())
     header_band = _header_band(raw, [channels[row] for row in rows])
@@ -118,9 +120,9 @@ def read_recording(
         session=session or "",
     )
     spread = [
-        float(row.std(dtype=np.float64))
+        deviation
         for name, row in zip(recording.contacts, recording.data, strict=True)
-        if name not in bad and np.isfinite(row.sum(dtype=np.float64)) and row.std() > 0
+        if name not in bad and (deviation := standard_deviation(row)) > 0
     ]
     if not spread:  # nothing to estimate from; assess_quality will say why
         return recording
@@ -147,9 +149,9 @@ def identify_recording(
     path = Path(path)
     if path.is_dir():
         found = _find_bids(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
-        path = Path(found.fpath)
-    else:
-        _refuse_entities(task, acquisition, run)
+        files = check_references(Path(found.fpath), root=path)
+        return _content_hash([*files, *find_sidecars(found).values()])
+    _refuse_entities(task, acquisition, run)
     return _content_hash(check_references(path))
 
 

@@ -18,6 +18,9 @@ CONTACT_TYPES = ("seeg", "ecog", "dbs")
 class Recording:
     """An intracranial recording in microvolts; each step returns a new one and leaves the old one as it was.
 
+    `data` and `positions` are read-only views of the arrays given, which are not copied: nobody can write through the
+    recording, but who keeps the writable array can still change it under the recording; do not.
+
     data: (contacts, samples), float32, µV.
     sampling_rate: Hz, a float: 399.61 exists.
     contacts: cleaned names, unique. types: "seeg", "ecog" or "dbs", one for each contact.
@@ -26,8 +29,9 @@ class Recording:
     band_hz: lower and upper edge of the pass band, Hz, estimated from the signal and bounded by the header.
     history: one JSON-able mapping a step, with the key "step" and its parameters; never a path.
     id, subject, session: pseudonyms, unless the reader was told otherwise.
-    artefacts: contact name -> (start, stop) stretches in seconds that were zero, held or clipped when read. In seconds,
-        because after a filter or a resampler they can no longer be seen in the samples.
+    artefacts: contact name -> (start, stop) stretches in seconds that were missing, zero, held or clipped when read,
+        each widened by the reach of the filters since. In seconds, because after a filter or a resampler they can no
+        longer be seen in the samples.
     Raises ValueError when the parts contradict each other.
     """
 
@@ -84,7 +88,9 @@ class Recording:
             raise ValueError(
                 f"history cannot be written as JSON ({error}); use plain numbers, text and lists."
             ) from None
-        # Lists become tuples, and mappings copies, so that nobody else can change a recording afterwards.
+        # Lists become tuples, mappings copies, and arrays read-only views: copies of signals would cost too much.
+        object.__setattr__(self, "data", _read_only(data))
+        object.__setattr__(self, "positions", None if self.positions is None else _read_only(self.positions))
         object.__setattr__(self, "sampling_rate", float(self.sampling_rate))
         object.__setattr__(self, "contacts", tuple(self.contacts))
         object.__setattr__(self, "types", tuple(self.types))
@@ -122,6 +128,12 @@ class Recording:
         return replace(self, history=(*self.history, {"step": step, **parameters}), **changes)
 
 
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def mark_bad(
     recording: Recording, contacts: Mapping[str, str] | Iterable[str], *, reason: str = "marked by the user"
 ) -> Recording:
@@ -141,6 +153,19 @@ def mark_bad(
     return recording.with_step("mark_bad", {"contacts": added}, bad={**recording.bad, **added})
 
 
+def left_out(recording: Recording) -> dict[str, str]:
+    """Return contact -> reason for all contacts that do not count: dropped by a step, or bad and still in the data.
+
+    Every step that drops contacts has "dropped": {name: reason} in its history entry. The first reason of a name wins.
+    """
+    reasons: dict[str, str] = {}
+    for entry in recording.history:
+        dropped = entry.get("dropped", {})
+        if isinstance(dropped, Mapping):
+            reasons |= {name: reason for name, reason in dropped.items() if name not in reasons}
+    return reasons | {name: reason for name, reason in recording.bad.items() if name not in reasons}
+
+
 def require_finite(recording: Recording, *, step: str) -> None:
     """Refuse NaN and infinity in good contacts: a filter or a mean would spread them over everything after.
 
@@ -155,5 +180,5 @@ def require_finite(recording: Recording, *, step: str) -> None:
     if broken:
         raise ValueError(
             f"Contacts {broken} hold NaN or infinite samples, which {step} would spread; "
-            "mark them first: mark_bad(recording, assess_quality(recording).bad)."
+            "mark or fill them first: mark_bad(recording, assess_quality(recording).bad), then fill_gaps(recording)."
         )

@@ -1,7 +1,8 @@
 """Re-reference intracranial recordings along their shafts.
 
 Signals are (contacts, samples) in microvolts, positions in millimetres. Nothing here reads files. Every reference drops
-the bad contacts, keeps the order of the others, and refuses a recording that is referenced already.
+the bad contacts, keeps the order of the others, refuses a recording that is referenced already, and says in the history
+whom it dropped and why: "dropped": {name: reason}.
 """
 
 import warnings
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .artefacts import Stretches, bridged, marked_samples, merged
 from .contacts import MontageError, neighbours, parse_contact, split_bipolar
 from .recording import Recording, require_finite
 
@@ -53,7 +56,12 @@ def laplacian(recording: Recording, *, ends: Literal["drop", "one-sided"] = "dro
     index = [rows[name] for name in kept]
     return recording.with_step(
         "laplacian",
-        {"ends": ends, "dropped": [name for name in recording.contacts if name not in set(kept)]},
+        {
+            "ends": ends,
+            "dropped": _dropped(
+                recording, kept, because="no neighbour on both sides" if ends == "drop" else "no neighbour"
+            ),
+        },
         data=data,
         contacts=tuple(kept),
         types=tuple(recording.types[row] for row in index),
@@ -82,11 +90,11 @@ def bipolar(recording: Recording) -> Recording:
         )
     first, second = [rows[a] for a, _ in pairs], [rows[b] for _, b in pairs]
     names = tuple(f"{a}-{b}" for a, b in pairs)
-    used = {name for pair in pairs for name in pair}
+    used = [name for pair in pairs for name in pair]
     positions = recording.positions
     return recording.with_step(
         "bipolar",
-        {"dropped": [name for name in recording.contacts if name not in used]},
+        {"dropped": _dropped(recording, used, because="no neighbour")},
         data=recording.data[first] - recording.data[second],
         contacts=names,
         types=tuple(recording.types[row] for row in first),
@@ -100,6 +108,9 @@ def common_average(recording: Recording, *, by: Literal["shaft", "all"] = "shaft
     """Subtract from each contact the mean of the good contacts of its group, itself included.
 
     by: "shaft", or "all" the contacts of the same type (surface and deep contacts have no common reference).
+    An artefact of one contact does not reach the others: in the mean, a marked stretch is the straight line between its
+    ends. (Leaving the contact out there would step at both ends by 1/n of its offset, millivolts in a DC amplifier; the
+    line costs that 1/n of what the contacts share stays in meanwhile.) The contact itself stays marked.
     Returns a new recording with the good contacts whose group has at least two, in their old order.
     Raises MontageError when no group has two, or the recording is referenced already; ValueError when a good contact
     holds NaN.
@@ -126,17 +137,21 @@ def common_average(recording: Recording, *, by: Literal["shaft", "all"] = "shaft
     data = recording.data[index]
     for group in groups.values():
         if len(group) > 1:
-            data[np.searchsorted(index, group)] -= recording.data[group].mean(axis=0, dtype=np.float64)
+            data[np.searchsorted(index, group)] -= _mean_without_artefacts(recording, group)
     kept = tuple(recording.contacts[row] for row in index)
     return recording.with_step(
         "common_average",
-        {"by": by, "dropped": [name for name in recording.contacts if name not in set(kept)]},
+        {
+            "by": by,
+            "dropped": _dropped(
+                recording, kept, because=f"no other good contact {'on its shaft' if by == 'shaft' else 'of its type'}"
+            ),
+        },
         data=data,
         contacts=kept,
         types=tuple(recording.types[row] for row in index),
         positions=None if recording.positions is None else recording.positions[index],
         bad={},
-        # Each member carries 1/n of every other one's artefact: small, and marking it would mark everything.
         artefacts={name: recording.artefacts[name] for name in kept if name in recording.artefacts},
     )
 
@@ -169,15 +184,29 @@ def _warn_about_grids(recording: Recording) -> None:
         )
 
 
-def _joined_artefacts(
-    recording: Recording, sources: dict[str, tuple[str, ...]]
-) -> dict[str, tuple[tuple[float, float], ...]]:
-    joined = {}
-    for name, parts in sources.items():
-        stretches = sorted({stretch for part in parts for stretch in recording.artefacts.get(part, ())})
-        if stretches:
-            joined[name] = tuple(stretches)
-    return joined
+def _dropped(recording: Recording, kept: Sequence[str], *, because: str) -> dict[str, str]:
+    """Return contact -> why it is not in the reference: the reason why it was bad, or `because`."""
+    return {name: recording.bad.get(name, because) for name in recording.contacts if name not in set(kept)}
+
+
+def _mean_without_artefacts(recording: Recording, group: list[int]) -> NDArray[np.float64]:
+    total = np.zeros(recording.num_samples)
+    for row in group:
+        marked = marked_samples(
+            recording.artefacts.get(recording.contacts[row], ()),
+            sampling_rate=recording.sampling_rate,
+            num_samples=recording.num_samples,
+        )
+        total += bridged(recording.data[row], marked)
+    return total / len(group)
+
+
+def _joined_artefacts(recording: Recording, sources: dict[str, tuple[str, ...]]) -> dict[str, Stretches]:
+    joined = {
+        name: merged(stretch for part in parts for stretch in recording.artefacts.get(part, ()))
+        for name, parts in sources.items()
+    }
+    return {name: stretches for name, stretches in joined.items() if stretches}
 
 
 def _few(names: Sequence[str]) -> str:

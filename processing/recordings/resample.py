@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 
+from .artefacts import widened
 from .recording import Recording, require_finite
 
 MAX_DRIFT_SAMPLES = 0.5  # of the new rate, over the whole recording
@@ -28,6 +29,7 @@ def resample(recording: Recording, sampling_rate: float = 2048.0) -> Recording:
     1000 to 2048 Hz is 256/125 exactly; from 399.61 Hz the fraction depends on the length of the recording. The history
     holds the fraction, the rate it really gives and the drift at the end of the recording.
     Upsampling adds no content: the pass band never grows, and ends 6 % below the lower of both Nyquist frequencies.
+    Artefacts are widened by half the filter, 32 samples of the lower rate, both ways ("reach_s" in the history).
     Bad contacts with NaN become NaN throughout.
     Raises ValueError for a rate that is not positive and for NaN in good contacts.
     """
@@ -37,7 +39,7 @@ def resample(recording: Recording, sampling_rate: float = 2048.0) -> Recording:
     old_rate = recording.sampling_rate
     fraction, drift = choose_fraction(old_rate, sampling_rate, num_samples=recording.num_samples)
     up, down = fraction.numerator, fraction.denominator
-    parameters = {
+    parameters: dict[str, object] = {
         "from_hz": old_rate,
         "to_hz": float(sampling_rate),
         "up": up,
@@ -47,6 +49,8 @@ def resample(recording: Recording, sampling_rate: float = 2048.0) -> Recording:
     }
     if fraction == 1:
         return recording.with_step("resample", parameters, sampling_rate=float(sampling_rate))
+    reach_s = _HALF_LENGTH / min(old_rate, float(sampling_rate))
+    parameters["reach_s"] = [reach_s, reach_s]
     window = _anti_alias_filter(max(up, down))
     data = np.full((len(recording.contacts), -(-recording.num_samples * up // down)), np.nan, dtype=np.float32)
     for new, old in zip(data, recording.data, strict=True):
@@ -55,7 +59,12 @@ def resample(recording: Recording, sampling_rate: float = 2048.0) -> Recording:
     low, high = recording.band_hz or (0.0, old_rate / 2)
     high = min(high, (1 - _TRANSITION) * min(old_rate, sampling_rate) / 2)
     return recording.with_step(
-        "resample", parameters, data=data, sampling_rate=float(sampling_rate), band_hz=(min(low, high / 2), high)
+        "resample",
+        parameters,
+        data=data,
+        sampling_rate=float(sampling_rate),
+        band_hz=(min(low, high / 2), high),
+        artefacts=widened(recording, before_s=reach_s, after_s=reach_s),
     )
 
 

@@ -4,13 +4,14 @@ from .batches import CollateClips, masked_batch
 from .evaluation import MaskedError, evaluate
 from .figures import plot_reconstruction
 from .interpolation import interpolate_masked
-from .masks import mask_static
+from .masks import mask_seeds, mask_static
 
 __all__ = [
     "CollateClips",
     "MaskedError",
     "evaluate",
     "interpolate_masked",
+    "mask_seeds",
     "mask_static",
     "masked_batch",
     "plot_reconstruction",

@@ -1,23 +1,31 @@
 """Masked error of a model and of its baselines, averaged exactly over cells."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import torch
 
 from .interpolation import interpolate_masked
 
+PARTS = ("l1_sum", "l1_count", "content_sum", "content_count")
+
 
 @dataclass
 class MaskedError:
     """Sums and counts of absolute errors; what they add up to is exact whatever the batches and ranks."""
 
-    sums: dict[str, torch.Tensor] = field(default_factory=dict)
+    sums: dict[str, torch.Tensor] = field(
+        default_factory=lambda: {name: torch.zeros((), dtype=torch.float64) for name in PARTS}
+    )
 
     def add(self, parts: dict[str, torch.Tensor]) -> None:
-        """Add `l1_sum`, `l1_count`, `content_sum`, `content_count` of a batch."""
+        """Add the PARTS of a batch."""
         for name, value in parts.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach().double()
+            self.sums[name] = self.sums[name] + value.detach().cpu().double()
+
+    def reduced(self, reduce: Callable[[torch.Tensor], torch.Tensor]) -> "MaskedError":
+        """Return the error over all processes; `reduce` sums a tensor over them."""
+        return MaskedError({name: reduce(value) for name, value in self.sums.items()})
 
     @property
     def l1(self) -> float:
@@ -30,11 +38,11 @@ class MaskedError:
         return float(self.sums["content_sum"] / self.sums["content_count"])
 
 
-def error_parts(
-    prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, *, content_threshold: float
+def _error_parts(
+    guess: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, *, content_threshold: float
 ) -> dict[str, torch.Tensor]:
-    """Return sums and counts of |prediction − target| over `mask`, as BrainBertForPreTraining does; all (b, t, f)."""
-    error = (prediction.float() - target.float()).abs()
+    """Return the PARTS of |guess − target| over `mask`, all (batch, frames, bins), as the model does for itself."""
+    error = (guess - target).abs()
     content = mask & (target.abs() > content_threshold)
     return {
         "l1_sum": torch.where(mask, error, 0).sum(),
@@ -58,12 +66,13 @@ def evaluate(
     model.eval()
     for batch in batches:
         target, mask = batch["labels"], batch["mask"] & batch["attention_mask"].bool().unsqueeze(-1)
+        output = model(**batch)
+        errors["model"].add({name: output[name] for name in PARTS})
         guesses = {
-            "model": model(**batch).logits,
             "mean": torch.zeros_like(target),
-            "interpolation": interpolate_masked(target, mask),
+            "interpolation": interpolate_masked(target, mask, batch["attention_mask"]),
         }
         for name, guess in guesses.items():
-            errors[name].add(error_parts(guess, target, mask, content_threshold=content_threshold))
+            errors[name].add(_error_parts(guess, target, mask, content_threshold=content_threshold))
     model.train(was_training)
     return errors

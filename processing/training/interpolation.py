@@ -3,14 +3,19 @@
 import torch
 
 
-def interpolate_masked(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def interpolate_masked(
+    image: torch.Tensor, mask: torch.Tensor, attention_mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return `image` (batch, frames, bins) with the masked cells filled in from the unmasked ones.
 
+    attention_mask: (batch, frames), nonzero where there is signal; padding is neither used nor meaningful afterwards.
     Linear between the nearest unmasked cells in time and in frequency, weighted by the inverse of the distance between
     those two cells; beyond the last unmasked cell its value is held. Cells that see no unmasked one along either axis
     are filled in a second pass from what the first one filled. What remains (a row masked altogether) is 0, the mean.
     """
     known = ~mask.bool()
+    if attention_mask is not None:
+        known = known & attention_mask.bool().unsqueeze(-1)
     filled = torch.where(known, image, 0)
     for _ in range(2):
         in_time, time_weight = _interpolate_last(filled.transpose(1, 2), known.transpose(1, 2))

@@ -1,6 +1,7 @@
 """The programs, run one after the other on a generated recording, from a directory that is not the repository."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import mne
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
+from brainbert.processing.corpora import load_corpus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -29,7 +32,7 @@ def folder(tmp_path_factory):
     """A folder with recording.edf, the corpus, the run and the embeddings made from it."""
     folder = tmp_path_factory.mktemp("programs")
     rng = np.random.default_rng(0)
-    volts = 4e-7 * rng.standard_normal((4, 40 * 512)).cumsum(1)
+    volts = 4e-7 * rng.standard_normal((4, 70 * 512)).cumsum(1)
     info = mne.create_info(["LA1", "LA2", "LA3", "LA4"], 512.0, "seeg")
     raw = mne.io.RawArray(volts - volts.mean(1, keepdims=True), info, verbose="ERROR")
     mne.export.export_raw(folder / "recording.edf", raw, physical_range="channelwise", verbose="ERROR")
@@ -76,7 +79,7 @@ def test_the_training_record_names_corpus_curve_and_versions_and_no_path(folder)
     record = json.loads(text)
     assert record["corpus"] == json.loads((folder / "corpus" / "corpus.json").read_text())
     assert [point["step"] for point in record["curve"]] == [2, 4]
-    assert record["clips"] == {"train": 34, "held out": 4}
+    assert record["clips"] == {"train": 60, "held out": 6}
     assert str(folder) not in text
 
 
@@ -93,7 +96,7 @@ def test_there_is_a_tensorboard_log(folder):
 
 def test_embeddings_have_one_row_per_contact_and_window(folder):
     table = pq.read_table(folder / "embeddings.parquet")
-    assert table["contact"].to_pylist() == ["LA2"] * 20 + ["LA3"] * 20
+    assert table["contact"].to_pylist() == ["LA2"] * 35 + ["LA3"] * 35
     assert np.isfinite(np.array(table["embedding"].to_pylist())).all()
 
 
@@ -115,8 +118,31 @@ def test_the_same_seed_trains_the_same_weights(folder):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_two_processes_train_and_measure_what_one_does(folder):
+    # Two processes with batches of 2 see what one sees with a batch of 4: the same cells, masks and held-out clips.
+    settings = ["--steps", 1, "--validate-every", 1, "--embargo-s", 2, "--normalization", "corpus"]
+    succeed("pretrain.py", "corpus", "--out", "one", "--batch-size", 34, *settings, cwd=folder)
+    program = [str(EXAMPLES / "pretrain.py"), "corpus", "--out", "two", "--batch-size", "17", *map(str, settings)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    result = subprocess.run(
+        [*launcher, *program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ACCELERATE_USE_CPU": "1"},
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    one, two = (json.loads((folder / name / "model" / "training_record.json").read_text()) for name in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for name, value in one["curve"][0].items():
+        if name != "minutes":
+            assert two["curve"][0][name] == pytest.approx(value, rel=1e-4), name
+
+
 def test_a_picture_is_drawn(folder):
-    succeed("plot_reconstruction.py", "corpus", "--model", "run/model", "--out", "clip.png", cwd=folder)
+    arguments = ["--model", "run/model", "--statistics", "run", "--out", "clip.png"]
+    succeed("plot_reconstruction.py", "corpus", *arguments, cwd=folder)
     assert (folder / "clip.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -127,6 +153,25 @@ def test_a_trained_model_is_not_overwritten(folder):
         result.stderr.strip().splitlines()[-1]
         == "error: run/model exists: choose another --out, so that no trained model is lost."
     )
+
+
+def test_a_batch_larger_than_the_corpus_is_refused(folder):
+    result = run("pretrain.py", "corpus", "--out", "large", "--batch-size", 64, "--embargo-s", 2, cwd=folder)
+    assert result.stderr.strip().splitlines()[-1] == (
+        "error: 60 training clips do not fill one batch of 64 on each of 1 processes: use a smaller --batch-size, or "
+        "more data."
+    )
+    assert not (folder / "large" / "model").exists()
+
+
+def test_a_manifest_names_recordings_and_people(folder):
+    (folder / "recordings.tsv").write_text("path\tsubject\tsession\nrecording.edf\tP1\t\n")
+    arguments = ["--out", "listed", "--clip-s", 2, "--line-frequency", 50]
+    succeed("build_corpus.py", "--manifest", "recordings.tsv", *arguments, cwd=folder)
+    assert set(load_corpus(folder / "listed")["subject"][:]) == {"P1"}
+    (folder / "wrong.tsv").write_text("file,subject\nrecording.edf,P1\n")
+    result = run("build_corpus.py", "--manifest", "wrong.tsv", *arguments, cwd=folder)
+    assert result.stderr.strip().splitlines()[-1].startswith("error: wrong.tsv has the columns file,subject: give path")
 
 
 @pytest.mark.parametrize("program", ["build_corpus.py", "pretrain.py", "embed.py", "plot_reconstruction.py", "demo.py"])

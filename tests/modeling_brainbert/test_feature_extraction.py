@@ -243,6 +243,27 @@ def test_statistics_for_another_number_of_contacts_are_refused():
         extractor(voltage(2, 3000), sampling_rate=2048, statistics=statistics)
 
 
+@pytest.mark.parametrize("statistics", [{"mean": [np.nan] * 40, "std": [1] * 40}, {"mean": [0] * 40, "std": [-1] * 40}])
+def test_impossible_statistics_are_refused(statistics):
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    statistics = {"fingerprint": extractor.fingerprint, **statistics}
+    with pytest.raises(ValueError, match="is negative or not finite: compute them again"):
+        extractor(voltage(3000), sampling_rate=2048, statistics=statistics)
+
+
+@pytest.mark.parametrize(
+    ("settings", "meant"), [({"normalisation": "recording"}, "normalization"), ({"sample_rate": 1024}, "sampling_rate")]
+)
+def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(settings, meant):
+    with pytest.raises(TypeError, match=f"did you mean '{meant}'"):
+        BrainBertFeatureExtractor(**settings)
+
+
+def test_fewer_samples_than_a_window_are_refused_without_a_boundary_of_zeros():
+    with pytest.raises(ValueError, match="390 samples do not fill one window of 400"):
+        stft(torch.randn(390), zero_boundary=False)
+
+
 def test_volts_instead_of_microvolts_are_warned_about():
     extractor = BrainBertFeatureExtractor(scale="log")
     with pytest.warns(UserWarning, match="multiply by 1e6"):

@@ -13,6 +13,8 @@ import pytest
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import build_corpus, decode_signal, load_corpus
+from brainbert.processing.corpora.shard import encode_signal
+from brainbert.processing.recordings import condition, mark_bad
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -70,9 +72,15 @@ def test_clips_that_fail_are_left_out_and_counted_by_reason(recording, tmp_path)
 
 
 def test_bad_contacts_are_left_out_and_named_in_the_card(recording, tmp_path):
-    corpus = build_corpus([recording(bad={"A2": "flat"})], tmp_path / "corpus", progress=False)
-    assert set(corpus["contact"][:]) == {"A1", "A3"}
-    assert "| r1 | A2: flat | none |" in (tmp_path / "corpus" / "README.md").read_text()
+    raw = recording(sampling_rate=512.0, history=({"step": "read"},), seconds=8.0, contacts=6)
+    raw = mark_bad(raw, {"A5": "flat by eye"})
+    conditioned = condition(raw, line_frequency_hz=50)
+    corpus = build_corpus([conditioned], tmp_path / "corpus", progress=False)
+    assert set(corpus["contact"][:]) == {"A2", "A3"}
+    card = (tmp_path / "corpus" / "README.md").read_text()
+    row = next(line for line in card.splitlines() if line.startswith("| r1 | A"))
+    assert "A5: flat by eye" in row
+    assert all(f"{name}: " in row for name in ("A1", "A4", "A6"))
 
 
 def test_positions_and_history_are_kept_beside_the_clips(recording, tmp_path):
@@ -98,7 +106,7 @@ def test_the_same_recordings_give_the_same_bytes(recording, tmp_path):
 
 
 def test_an_interrupted_build_goes_on_without_reading_again(recording, tmp_path):
-    read = []
+    read, settings = [], {"conditioning": {"line_frequency": 50}, "progress": False}
 
     def reader(name, *, fails=False):
         def function():
@@ -110,12 +118,12 @@ def test_an_interrupted_build_goes_on_without_reading_again(recording, tmp_path)
         return function
 
     with pytest.raises(KeyboardInterrupt):
-        build_corpus({"a": reader("a"), "b": reader("b", fails=True)}, tmp_path / "corpus", progress=False)
+        build_corpus({"a": reader("a"), "b": reader("b", fails=True)}, tmp_path / "corpus", **settings)
     with pytest.raises(ValueError, match="was interrupted: run it again"):
         load_corpus(tmp_path / "corpus")
-    build_corpus({"a": reader("a"), "b": reader("b")}, tmp_path / "corpus", progress=False)
+    build_corpus({"a": reader("a"), "b": reader("b")}, tmp_path / "corpus", **settings)
     assert read == ["a", "b"]
-    build_corpus({"a": reader("a"), "b": reader("b")}, tmp_path / "whole", progress=False)
+    build_corpus({"a": reader("a"), "b": reader("b")}, tmp_path / "whole", **settings)
     assert contents(tmp_path / "corpus") == contents(tmp_path / "whole")
 
 
@@ -216,22 +224,53 @@ def test_a_corpus_that_lacks_a_file_is_not_loaded(recording, tmp_path):
         load_corpus(tmp_path / "corpus")
 
 
-def test_no_label_that_a_user_typed_is_kept_outside_the_recordings(recording, tmp_path):
-    build_corpus([recording()], tmp_path / "corpus", conditioning={"subject": "Jane Doe"}, progress=False)
-    assert not any(b"Jane" in content for content in contents(tmp_path / "corpus").values())
+def test_what_the_functions_of_a_mapping_do_must_be_said(recording, tmp_path):
+    with pytest.raises(ValueError, match="A mapping of functions needs conditioning="):
+        build_corpus({"r1": recording}, tmp_path / "corpus", progress=False)
+
+
+@pytest.mark.parametrize("offset", [0.0, 20_000.0, -300_000.0])
+def test_int16_never_wraps_around(offset):
+    rng = np.random.default_rng(0)
+    clips = (offset + 5 * rng.standard_normal((200, 4096))).astype(np.float32)
+    signal, scale, shift, error = encode_signal(clips, "int16")
+    decoded = decode_signal({"signal": signal, "scale": scale, "offset": shift})
+    assert np.abs(decoded.astype(np.float64) - clips).max() < max(2e-3, 2e-7 * abs(offset))
+    assert error < 1e-3
+
+
+def test_a_build_killed_before_its_first_file_is_begun_again(recording, tmp_path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / ".build.json.1234.part").write_text("{")
+    build_corpus([recording()], tmp_path / "corpus", progress=False)
+    assert not list((tmp_path / "corpus").glob(".*.part"))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1000])])
+def test_a_shard_that_is_lost_or_cut_off_is_written_again(recording, tmp_path, damage):
+    build_corpus([recording()], tmp_path / "corpus", progress=False)
+    before = contents(tmp_path / "corpus")
+    damage(next((tmp_path / "corpus").glob("*.arrow")))
+    build_corpus([recording()], tmp_path / "corpus", progress=False)
+    assert contents(tmp_path / "corpus") == before
+
+
+def test_a_rate_within_the_tolerance_makes_the_same_clips(recording, tmp_path):
+    corpus = build_corpus([recording(sampling_rate=2048.2)], tmp_path / "corpus", progress=False)
+    assert corpus["start"][:4] == [0, 10240, 20480, 30720]
 
 
 def test_a_folder_that_another_process_builds_is_refused(recording, tmp_path):
     def reader():
-        with pytest.raises(ValueError, match="Another process is building"):
-            build_corpus({"r1": recording}, tmp_path / "corpus", progress=False)
+        with pytest.raises(ValueError, match="Another process is writing to"):
+            build_corpus([recording()], tmp_path / "corpus", conditioning={}, progress=False)
         return recording()
 
-    build_corpus({"r1": reader}, tmp_path / "corpus", progress=False)
+    build_corpus({"r1": reader}, tmp_path / "corpus", conditioning={}, progress=False)
 
 
 def test_clips_too_short_for_the_model_are_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(ValueError, match=r"A clip of 0\.5 s gives fewer than 10 frames: use a longer clip_s"):
+    with pytest.raises(ValueError, match=r"A clip of 0\.5 s gives 2 frames and the model needs 10"):
         build_corpus({"r1": None}, tmp_path / "corpus", clip_s=0.5, extractor=BrainBertFeatureExtractor())
     assert not (tmp_path / "corpus").exists()
 

@@ -10,7 +10,9 @@ from brainbert.processing.corpora import (
     corpus_statistics,
     load_statistics,
     recording_statistics,
+    statistics_lookup,
     statistics_of_rows,
+    with_statistics,
 )
 
 
@@ -38,6 +40,23 @@ def test_of_a_contact_they_are_the_mean_and_deviation_over_its_frames(corpus, tm
 def test_seconds_say_how_much_signal_was_used(corpus):
     table = recording_statistics(corpus.select(range(6)), BrainBertFeatureExtractor(), progress=False)
     assert table["seconds"].to_pylist() == [20.0, 10.0]
+
+
+def test_of_clips_that_overlap_the_first_is_used(recording, tmp_path):
+    source = recording(contacts=2, seconds=22.0)
+    extractor = BrainBertFeatureExtractor()
+    overlapping = build_corpus([source], tmp_path / "a", clip_s=2.0, stride_s=0.5, progress=False)
+    plain = build_corpus([source], tmp_path / "b", clip_s=2.0, progress=False)
+    first, second = (recording_statistics(corpus, extractor, progress=False) for corpus in (overlapping, plain))
+    assert first.equals(second)
+    assert first["seconds"].to_pylist() == [22.0, 22.0]
+    first, second = (corpus_statistics(corpus, extractor, progress=False) for corpus in (overlapping, plain))
+    assert first == second
+
+
+def test_contacts_without_statistics_can_be_left_out(corpus):
+    table = recording_statistics(corpus.select(range(5)), BrainBertFeatureExtractor(), progress=False)
+    assert len(with_statistics(corpus, statistics_lookup(table))) == 8
 
 
 def test_of_a_corpus_they_are_over_all_frames(corpus):

@@ -1,5 +1,6 @@
 """One embedding per contact and window, the same as by hand."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor, BrainBertModel
-from brainbert.processing.decoding import embed_recording, write_embeddings
+from brainbert.processing.decoding import embed_recording, weights_sha256, write_embeddings
 from brainbert.processing.recordings import Recording
 
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
@@ -46,7 +47,9 @@ def test_rows_are_the_windows_of_the_good_contacts(recording):
 
 
 def test_a_window_without_signal_has_no_embedding_and_says_why(recording):
-    recording.data[0, 5 * 2048 : 10 * 2048] = 0
+    data = recording.data.copy()
+    data[0, 5 * 2048 : 10 * 2048] = 0
+    recording = dataclasses.replace(recording, data=data)
     table = embed_recording(
         recording, BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(), progress=False
     )
@@ -57,17 +60,59 @@ def test_a_window_without_signal_has_no_embedding_and_says_why(recording):
 
 def test_recording_normalisation_uses_the_whole_recording_of_the_contact(recording):
     model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(normalization="recording")
-    table = embed_recording(recording, model, extractor, progress=False)
-    image = extractor.spectrogram(recording.data[2], sampling_rate=2048)[0]
+    table = embed_recording(recording, model, extractor, statistics="whole recording", progress=False)
+    image = extractor.spectrogram(recording.data[2].reshape(14, 10240), sampling_rate=2048).reshape(-1, 40)
     statistics = {
         "fingerprint": extractor.fingerprint,
         "mean": image.mean(0).numpy(),
         "std": image.std(0, correction=0).numpy(),
     }
+    given = {"A1": statistics, "A3": statistics}
+    again = embed_recording(recording, model, extractor, statistics=given, progress=False)
+    np.testing.assert_allclose(embeddings(again)[14:], embeddings(table)[14:], atol=1e-4)
+    assert [json.loads(each.schema.metadata[b"brainbert"])["statistics"] for each in (table, again)] == [
+        "whole recording",
+        "given for each contact",
+    ]
     inputs = extractor(recording.data[2, :10240], sampling_rate=2048, statistics=statistics)
     with torch.no_grad():
         expected = model(**inputs).pooler_output[0]
     np.testing.assert_allclose(embeddings(table)[14], expected, atol=1e-4)
+
+
+def test_statistics_leave_out_windows_that_are_no_signal(recording):
+    data = recording.data.copy()
+    data[2, 30 * 2048 : 35 * 2048] = np.where(np.arange(5 * 2048) % 4096 < 2048, 5000.0, -5000.0)
+    broken = dataclasses.replace(recording, data=data)
+    model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(normalization="recording")
+    clean = embed_recording(recording, model, extractor, statistics="whole recording", progress=False)
+    table = embed_recording(broken, model, extractor, statistics="whole recording", progress=False)
+    assert table["problem"].to_pylist()[14 + 6] == "flat" or table["problem"].to_pylist()[14 + 6] == "clipped"
+    difference = np.abs(np.delete(embeddings(table)[14:] - embeddings(clean)[14:], 6, axis=0))
+    assert difference.max() < 0.3 * embeddings(clean).std()
+
+
+def test_statistics_must_be_asked_for_by_name(recording):
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    with pytest.raises(ValueError, match='give statistics="whole recording", or those of each contact'):
+        embed_recording(recording, BrainBertModel.from_pretrained(TINY), extractor, progress=False)
+
+
+def test_a_recording_too_short_for_statistics_is_refused(recording):
+    short = dataclasses.replace(recording, data=recording.data[:, : 55 * 2048])
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    with pytest.raises(ValueError, match="Contact A1 has 55 s of good signal and its statistics need 60 s"):
+        embed_recording(
+            short, BrainBertModel.from_pretrained(TINY), extractor, statistics="whole recording", progress=False
+        )
+
+
+def test_starts_are_those_of_the_samples_that_were_cut(recording):
+    # 0.1 s are 204.8 samples: a stride of 205, whose times must not drift.
+    model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor()
+    table = embed_recording(recording, model, extractor, window_s=60.0, stride_s=0.1, progress=False)
+    assert table["start"].to_pylist()[:3] == [0, 205, 410]
+    assert table["start_s"].to_pylist()[99] == 99 * 205 / 2048
 
 
 def test_the_file_holds_the_history_and_the_front_end(recording, tmp_path):
@@ -79,6 +124,14 @@ def test_the_file_holds_the_history_and_the_front_end(recording, tmp_path):
     assert about["history"] == [{"step": "read", "format": "made"}]
     assert about["front_end"] == extractor.fingerprint
     assert (about["pooling"], about["window_s"], about["stride_s"]) == ("center", 5.0, 5.0)
+    assert about["statistics"] is None
+
+
+def test_the_file_tells_a_model_from_its_untrained_twin(recording):
+    model = BrainBertModel.from_pretrained(TINY)
+    twin = BrainBertModel(model.config)
+    hashes = {weights_sha256(each) for each in (model, twin, BrainBertModel.from_pretrained(TINY))}
+    assert len(hashes) == 2
 
 
 def test_another_rate_is_refused(recording):

@@ -1,5 +1,6 @@
 """One generated recording, as arrays, as a Recording and as files of each format."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,3 +86,15 @@ def files(tmp_path_factory, microvolts: np.ndarray) -> dict[str, Path]:
         verbose="ERROR",
     )
     return paths
+
+
+@pytest.fixture
+def copy_brainvision(files: dict[str, Path]) -> Callable[[Path], Path]:
+    """Copy the BrainVision recording into a folder; return its header there."""
+
+    def copy(folder: Path) -> Path:
+        for part in files["BrainVision"].parent.glob("b.*"):
+            shutil.copy(part, folder)
+        return folder / "b.vhdr"
+
+    return copy

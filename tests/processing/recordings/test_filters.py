@@ -8,7 +8,8 @@ from brainbert.processing.recordings import mark_bad, remove_line_noise
 
 
 def test_the_causal_notch_is_the_papers(make_recording):
-    recording = make_recording(("A1", "A2"), rate=2048.0, seconds=3)
+    data = make_recording(("A1", "A2"), rate=2048.0, seconds=3).data
+    recording = make_recording(("A1", "A2"), rate=2048.0, data=data - data[:, :1])  # starts at zero
     expected = recording.data.astype(np.float64)
     for frequency in (60, 120, 180, 240, 300, 360):
         b, a = iirnotch(frequency, 30, fs=2048)
@@ -21,7 +22,43 @@ def test_the_causal_notch_is_the_papers(make_recording):
         "method": "causal-notch",
         "notches_hz": [60.0, 120.0, 180.0, 240.0, 300.0, 360.0],
         "quality_factor": 30.0,
+        "starts_from": "first sample",
+        "reach_s": [0.0, pytest.approx(5 * 30 / (np.pi * 60))],
     }
+
+
+@pytest.mark.parametrize("method", ["causal-notch", "zero-phase-fir"])
+def test_a_constant_passes_as_it_is(make_recording, method):
+    recording = make_recording(("A1",))
+    shifted = remove_line_noise(make_recording(("A1",), data=recording.data + np.float32(16384)), 50, method=method)
+    alone = remove_line_noise(recording, 50, method=method)
+    np.testing.assert_allclose(shifted.data.astype(np.float64) - 16384, alone.data, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("method", "stretches"),
+    [
+        ("causal-notch", ((1.0, 2.0 + 3 / np.pi), (5.0, 6.5 + 3 / np.pi), (9.9, 10.0))),  # 5 · 30 / (π · 50)
+        ("zero-phase-fir", ((0.0, 10.0),)),
+    ],
+)
+def test_artefacts_grow_by_the_reach_of_the_filter_and_join(make_recording, method, stretches):
+    recording = make_recording(("A1",), artefacts={"A1": ((9.9, 9.95), (5.0, 6.0), (6.4, 6.5), (1.0, 2.0))})
+    found = remove_line_noise(recording, 50, method=method).artefacts["A1"]
+    np.testing.assert_allclose(found, stretches)
+
+
+@pytest.mark.parametrize("method", ["causal-notch", "zero-phase-fir"])
+def test_beyond_its_reach_the_filter_has_forgotten_a_step(make_recording, method):
+    data = np.zeros((1, 20_000), np.float32)
+    data[0, 9_000:10_000] = 5000.0
+    recording = make_recording(("A1",), rate=1000.0, data=data, artefacts={"A1": ((9.0, 10.0),)})
+    result = remove_line_noise(recording, 50, method=method)
+    [(start, stop)] = result.artefacts["A1"]
+    outside = np.abs(np.concatenate([result.data[0, : int(start * 1000)], result.data[0, int(stop * 1000) + 1 :]]))
+    inside = np.abs(result.data[0, int(start * 1000) : 9_000]), np.abs(result.data[0, 10_000 : int(stop * 1000)])
+    assert max(part.max(initial=0) for part in inside) > 50
+    assert outside.max() < 2.0
 
 
 @pytest.mark.parametrize("method", ["causal-notch", "zero-phase-fir"])
@@ -95,9 +132,10 @@ def test_a_filter_longer_than_the_recording_is_refused(make_recording, method, s
 
 
 def test_nan_is_refused_in_good_contacts_and_left_in_bad_ones(make_recording):
-    recording = make_recording(("A1", "A2"))
-    recording.data[1, 100] = np.nan
-    with pytest.raises(ValueError, match=r"\['A2'\] hold NaN .* mark them first: mark_bad"):
+    data = make_recording(("A1", "A2")).data.copy()
+    data[1, 100] = np.nan
+    recording = make_recording(("A1", "A2"), data=data)
+    with pytest.raises(ValueError, match=r"\['A2'\] hold NaN .* mark or fill them first: mark_bad.* fill_gaps"):
         remove_line_noise(recording, 50)
     result = remove_line_noise(mark_bad(recording, ["A2"]), 50)
     assert np.isfinite(result.data[0]).all()

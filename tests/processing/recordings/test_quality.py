@@ -17,16 +17,17 @@ from brainbert.processing.recordings import (
 
 @pytest.fixture
 def broken(make_recording):
-    """Seven contacts: good, flat, missing, mostly zero, clipped, spiking, and good with one lost second."""
-    recording = make_recording(("G1", "F1", "N1", "Z1", "C1", "S1", "L1"), seconds=20)
-    _, flat, missing, zero, clipped, spiking, lost = recording.data
+    """Seven contacts: good, flat, mostly missing, mostly zero, clipped, spiking, and good with one lost second."""
+    names = ("G1", "F1", "N1", "Z1", "C1", "S1", "L1")
+    data = make_recording(names, seconds=20).data.copy()
+    _, flat, missing, zero, clipped, spiking, lost = data
     flat[:] = 7.0
-    missing[300:310] = np.nan
+    missing[300 : 300 + 10240 // 4] = np.nan
     zero[: 10240 // 4] = 0.0
     np.clip(clipped, -60, 60, out=clipped)
     spiking[::15] += 5000.0
     lost[5120:5632] = 0.0
-    return recording
+    return make_recording(names, data=data)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -55,20 +56,47 @@ def test_contacts_that_were_bad_keep_their_reason(make_recording):
     assert assess_quality(make_recording(("A1", "A2"), bad={"A1": "resected"})).bad == {"A1": "resected"}
 
 
+def test_missing_samples_are_artefacts_up_to_the_share_that_held_ones_are(make_recording):
+    data = make_recording(("A1", "A2", "A3", "A4"), seconds=100).data.copy()
+    data[0, 7] = np.nan
+    data[1, 5120:15360] = np.inf  # 20 %
+    data[2, 5120:15361] = np.nan  # one more
+    report = assess_quality(make_recording(("A1", "A2", "A3", "A4"), data=data))
+    assert report.bad == {"A3": "not finite"}
+    assert report.artefacts["A1"] == ((7 / 512, 8 / 512),)
+    assert report.artefacts["A2"] == ((10.0, 30.0),)
+    assert report.table[1]["nan_share"] == 0.2
+    assert report.table[1]["held_share"] == 0.0
+
+
+def test_the_band_is_known_when_all_contacts_have_a_gap_in_the_middle(make_recording):
+    data = make_recording(("A1", "A2"), seconds=300).data.copy()
+    data[:, 512 * 130 : 512 * 180] = np.nan
+    data[0, ::5000] = np.nan
+    assert estimate_band(make_recording(("A1", "A2"), data=data)) == (0.0, pytest.approx(0.45 * 512))
+
+
+def test_a_wrong_unit_that_reading_has_warned_about_is_not_warned_about_again(make_recording):
+    data = make_recording(("A1", "A2")).data / 1000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = assess_quality(make_recording(("A1", "A2"), data=data, history=({"step": "read"},)))
+    assert len(report.warnings) == 1
+
+
 def test_clean_quantised_signal_is_not_called_clipped_or_held(make_recording):
-    recording = make_recording(("A1", "A2"), rate=2048.0)
-    recording.data[:] = np.round(recording.data * 2) / 2
-    report = assess_quality(recording)
+    data = make_recording(("A1", "A2"), rate=2048.0).data
+    report = assess_quality(make_recording(("A1", "A2"), rate=2048.0, data=np.round(data * 2) / 2))
     assert report.bad == {}
     assert report.artefacts == {}
 
 
 def test_epileptic_spikes_are_physiology(make_recording):
-    recording = make_recording(("A1", "A2"))
+    data = make_recording(("A1", "A2")).data.copy()
     spike = 2000 * np.hanning(36).astype(np.float32)  # 70 ms, 2 mV, once a second
     for start in range(100, 5000, 512):
-        recording.data[0, start : start + 36] += spike
-    assert assess_quality(recording).bad == {}
+        data[0, start : start + 36] += spike
+    assert assess_quality(make_recording(("A1", "A2"), data=data)).bad == {}
 
 
 def test_an_implausible_unit_is_warned_about(make_recording):
@@ -158,7 +186,7 @@ def test_clips_overlap_when_asked_to(make_recording):
 
 
 def test_each_unfit_clip_is_named(make_recording):
-    clips = make_recording(("A1", "A2", "A3", "A4", "A5", "A6", "A7"), rate=2048.0, seconds=5).data
+    clips = make_recording(("A1", "A2", "A3", "A4", "A5", "A6", "A7"), rate=2048.0, seconds=5).data.copy()
     clips[1, 5] = np.inf
     clips[2] = 3.0
     clips[3, 100:300] = 0.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainbert.processing.recordings import mark_bad
+from brainbert.processing.recordings import left_out, mark_bad
 
 
 def test_a_recording_knows_its_length_and_its_good_contacts(make_recording):
@@ -45,6 +45,27 @@ def test_a_repeated_name_is_refused(make_recording):
 def test_a_rate_that_is_none_is_refused(make_recording, rate):
     with pytest.raises(ValueError, match="give a positive number of hertz"):
         make_recording(("A1",)).with_step("x", {}, sampling_rate=rate)
+
+
+def test_nobody_writes_through_a_recording_and_nothing_is_copied(make_recording):
+    data, positions = np.ones((2, 5), np.float32), np.zeros((2, 3))
+    recording = make_recording(("A1", "A2"), data=data, positions=positions)
+    for given, held in ((data, recording.data), (positions, recording.positions)):
+        with pytest.raises(ValueError, match="read-only"):
+            held[0, 0] = 7.0
+        assert np.shares_memory(given, held)
+        given[0, 0] = 2.0  # whoever made the array keeps it
+    assert not mark_bad(recording, ["A1"]).data.flags.writeable
+
+
+def test_what_was_left_out_has_the_first_reason_over_the_history_and_what_is_bad_now(make_recording):
+    recording = make_recording(
+        ("A1", "A2"),
+        bad={"A1": "noisy", "A2": "late"},
+        history=({"step": "x", "dropped": {"B1": "flat", "A1": "early"}}, {"step": "y", "dropped": {"B1": "other"}}),
+    )
+    assert left_out(recording) == {"B1": "flat", "A1": "early", "A2": "late"}
+    assert left_out(make_recording(("A1",))) == {}
 
 
 def test_marking_bad_keeps_the_first_reason_and_the_old_recording(make_recording):

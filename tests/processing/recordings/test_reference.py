@@ -13,8 +13,8 @@ def steps(names: tuple[str, ...] = NAMES, **fields) -> Recording:
     rows = np.arange(len(names), dtype=np.float32)
     data = np.stack([10 * rows, 10 * rows + rows**2], axis=1)
     positions = np.stack([rows, 0 * rows, 0 * rows], axis=1).astype(np.float64)
-    given = {"types": ("seeg",) * len(names), "positions": positions, "coordinate_frame": "mri", **fields}
-    return Recording(data=data, sampling_rate=512.0, contacts=names, id="r", subject="s", **given)
+    given = {"data": data, "types": ("seeg",) * len(names), "positions": positions, "coordinate_frame": "mri", **fields}
+    return Recording(sampling_rate=512.0, contacts=names, id="r", subject="s", **given)
 
 
 def test_laplacian_by_hand_on_shafts_with_gaps():
@@ -33,7 +33,7 @@ def test_laplacian_by_hand_on_shafts_with_gaps():
     assert result.history[-1] == {
         "step": "laplacian",
         "ends": "drop",
-        "dropped": ["A1", "B'1", "A4", "B'2", "A6", "B'4", "X"],
+        "dropped": dict.fromkeys(("A1", "B'1", "A4", "B'2", "A6", "B'4", "X"), "no neighbour on both sides"),
     }
 
 
@@ -61,10 +61,11 @@ def test_a_bad_neighbour_is_a_missing_one_and_a_bad_contact_is_dropped():
 
 
 def test_a_bad_contact_with_nan_does_not_reach_its_neighbours():
-    recording = steps(("A1", "A2", "A3", "A4"))
-    recording.data[3] = np.nan
+    data = steps(("A1", "A2", "A3", "A4")).data.copy()
+    data[3] = np.nan
+    recording = steps(("A1", "A2", "A3", "A4"), data=data)
     assert np.isfinite(laplacian(mark_bad(recording, ["A4"])).data).all()
-    with pytest.raises(ValueError, match=r"\['A4'\] hold NaN .* mark them first"):
+    with pytest.raises(ValueError, match=r"\['A4'\] hold NaN .* mark or fill them first"):
         laplacian(recording)
 
 
@@ -86,6 +87,39 @@ def test_common_average_by_shaft_by_hand():
     # Shaft A without A6: rows 0, 1, 2, 4, mean 17.5; shaft B': rows 3, 5, 7, mean 50; X has no shaft.
     assert result.contacts == ("A1", "A2", "A3", "B'1", "A4", "B'2", "B'4")
     np.testing.assert_array_equal(result.data[:, 0], [-17.5, -7.5, 2.5, -20, 22.5, 0, 20])
+
+
+def test_a_marked_stretch_is_a_line_in_the_common_average_by_hand():
+    data = np.array([[0, 3, 900, 900, 12], [2, 2, 2, 2, 2], [4, 4, 4, 4, 4]], np.float32)
+    # At 512 Hz samples 2 and 3 of A1 are marked: in the mean they are 6 and 9.
+    recording = steps(("A1", "A2", "A3"), data=data, artefacts={"A1": ((2 / 512, 4 / 512),)})
+    result = common_average(recording)
+    np.testing.assert_array_equal(result.data[1], [0, -1, -2, -3, -4])
+    np.testing.assert_array_equal(result.data[0], [-2, 0, 896, 895, 6])
+    assert result.artefacts == {"A1": ((2 / 512, 4 / 512),)}
+    # Where nothing of a contact is unmarked there is no line, and where all are marked nothing is used anyway.
+    everywhere = steps(("A1", "A2", "A3"), data=data, artefacts=dict.fromkeys(("A1", "A2", "A3"), ((0.0, 1.0),)))
+    np.testing.assert_array_equal(common_average(everywhere).data[1], 2 - data.mean(axis=0))
+
+
+def test_each_reference_says_whom_it_dropped_and_why():
+    recording = mark_bad(steps(), {"A3": "flat", "B'4": "noisy"})
+    dropped = {
+        "one-sided": laplacian(recording, ends="one-sided").history[-1]["dropped"],
+        "bipolar": bipolar(recording).history[-1]["dropped"],
+        "shaft": common_average(recording).history[-1]["dropped"],
+        "all": common_average(steps(types=("seeg",) * 8 + ("dbs",)), by="all").history[-1]["dropped"],
+    }
+    assert dropped["one-sided"] == dropped["bipolar"]
+    assert dropped["bipolar"] == {
+        "A3": "flat",
+        "A4": "no neighbour",
+        "A6": "no neighbour",
+        "B'4": "noisy",
+        "X": "no neighbour",
+    }
+    assert dropped["shaft"] == {"A3": "flat", "B'4": "noisy", "X": "no other good contact on its shaft"}
+    assert dropped["all"] == {"X": "no other good contact of its type"}
 
 
 def test_common_average_of_all_keeps_deep_and_surface_contacts_apart():

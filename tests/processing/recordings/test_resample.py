@@ -64,13 +64,35 @@ def test_downsampling_narrows_the_band(make_recording):
 
 
 def test_nan_is_refused_in_good_contacts_and_stays_in_bad_ones(make_recording):
-    recording = make_recording(("A1", "A2"))
-    recording.data[1, 100] = np.nan
-    with pytest.raises(ValueError, match=r"\['A2'\] hold NaN .* mark them first: mark_bad"):
+    data = make_recording(("A1", "A2")).data.copy()
+    data[1, 100] = np.nan
+    recording = make_recording(("A1", "A2"), data=data)
+    with pytest.raises(ValueError, match=r"\['A2'\] hold NaN .* mark or fill them first: mark_bad"):
         resample(recording)
     result = resample(mark_bad(recording, ["A2"]))
     assert np.isfinite(result.data[0]).all()
     assert np.isnan(result.data[1]).all()
+
+
+def test_artefacts_grow_by_half_the_filter_and_stay_in_the_recording(make_recording):
+    recording = make_recording(("A1",), rate=1000.0, artefacts={"A1": ((0.0, 0.5), (9.99, 10.0))})
+    up, down, same = (resample(recording, rate) for rate in (2048.0, 500.0, 1000.0))
+    np.testing.assert_allclose(up.artefacts["A1"], ((0.0, 0.532), (9.958, 10.0)))
+    np.testing.assert_allclose(down.artefacts["A1"], ((0.0, 0.564), (9.926, 10.0)))
+    assert up.history[-1]["reach_s"] == [0.032, 0.032]
+    assert same.artefacts == recording.artefacts
+
+
+def test_beyond_its_reach_the_resampler_has_forgotten_a_step(make_recording):
+    data = np.zeros((1, 10_000), np.float32)
+    data[0, 4_000:5_000] = 5000.0
+    recording = make_recording(("A1",), rate=1000.0, data=data, artefacts={"A1": ((4.0, 5.0),)})
+    for rate in (2048.0, 500.0):
+        result = resample(recording, rate)
+        touched = np.flatnonzero(np.abs(result.data[0]) > 1e-3) / rate
+        [(start, stop)] = result.artefacts["A1"]
+        assert start <= touched[0] < 4.0
+        assert 5.0 < touched[-1] <= stop
 
 
 def test_a_rate_of_nothing_is_refused(make_recording):

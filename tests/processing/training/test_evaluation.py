@@ -11,14 +11,17 @@ TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
 
 def rows(count, seed=0):
     signal = 50 * torch.randn(count, 4096, generator=torch.Generator().manual_seed(seed)).cumsum(-1).numpy()
-    return [{"signal": clip, "scale": 1.0, "offset": 0.0, "recording": "r", "contact": "A1"} for clip in signal]
+    return [
+        {"signal": clip, "scale": 1.0, "offset": 0.0, "recording": "r", "contact": "A1", "start": number}
+        for number, clip in enumerate(signal)
+    ]
 
 
 def batches(sizes):
-    generator, start, clips = torch.Generator().manual_seed(0), 0, rows(sum(sizes))
+    start, clips = 0, rows(sum(sizes))
     for size in sizes:
         clip = CollateClips()(clips[start : start + size])
-        yield masked_batch(clip, BrainBertFeatureExtractor(), generator=generator)
+        yield masked_batch(clip, BrainBertFeatureExtractor(), seed=0, epoch=0)
         start += size
 
 
@@ -49,7 +52,7 @@ def test_the_model_is_left_in_the_mode_it_was_in():
 def test_a_flat_clip_takes_no_part():
     clips = rows(3)
     clips[1]["signal"] = clips[1]["signal"] * 0
-    batch = masked_batch(CollateClips()(clips), BrainBertFeatureExtractor(), generator=torch.Generator().manual_seed(0))
+    batch = masked_batch(CollateClips()(clips), BrainBertFeatureExtractor(), seed=0, epoch=0)
     assert batch["attention_mask"].any(1).tolist() == [True, False, True]
     assert not batch["mask"][1].any()
 
@@ -62,5 +65,31 @@ def test_recording_statistics_reach_the_extractor_row_by_row():
     }
     clips = rows(2)
     clips[1] = clips[0] | {"contact": "A2"}
-    batch = masked_batch(CollateClips(statistics)(clips), extractor, generator=torch.Generator().manual_seed(0))
+    batch = masked_batch(CollateClips(statistics)(clips), extractor, seed=0, epoch=0)
     torch.testing.assert_close(batch["labels"][0], (batch["labels"][1] - 1) / 2)
+
+
+def test_statistics_of_another_front_end_are_refused_on_the_way_to_the_model():
+    other = BrainBertFeatureExtractor(normalization="recording", scale="log")
+    statistics = {("r", "A1"): {"fingerprint": other.fingerprint, "mean": [1.0] * 40, "std": [2.0] * 40}}
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    with pytest.raises(ValueError, match="compute them again with this extractor"):
+        masked_batch(CollateClips(statistics)(rows(2)), extractor, seed=0, epoch=0)
+
+
+def test_a_contact_without_statistics_is_named():
+    with pytest.raises(ValueError, match="no statistics of contact A1 of recording r"):
+        CollateClips({})(rows(1))
+
+
+def test_errors_of_shares_add_up_to_the_error_of_all():
+    model = BrainBertForPreTraining.from_pretrained(TINY)
+    whole = evaluate(model, batches([4, 4]), content_threshold=1.0)
+    first, second = (evaluate(model, [batch], content_threshold=1.0) for batch in batches([4, 4]))
+    nothing = evaluate(model, [], content_threshold=1.0)  # a process without a share
+    for who, error in whole.items():
+        names = iter(error.sums)  # `reduced` asks for them in this order, and stands for the sum over processes
+        added = first[who].reduced(
+            lambda value, names=names, who=who: value + second[who].sums[name := next(names)] + nothing[who].sums[name]
+        )
+        assert (added.l1, added.content) == pytest.approx((error.l1, error.content))

@@ -37,3 +37,12 @@ def test_at_the_end_the_last_value_is_held():
 def test_an_image_that_is_masked_altogether_becomes_the_mean():
     image = torch.ones(1, 5, 4)
     assert not interpolate_masked(image, torch.ones_like(image, dtype=torch.bool)).any()
+
+
+def test_padding_is_not_interpolated_from():
+    image = torch.full((1, 9, 2), 3.0)
+    image[:, 6:] = 0  # padding
+    mask = torch.zeros_like(image, dtype=torch.bool)
+    mask[:, 4:6] = True
+    attention_mask = (torch.arange(9) < 6).long().unsqueeze(0)
+    assert (interpolate_masked(image, mask, attention_mask)[:, :6] == 3).all()
