@@ -80,7 +80,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
             accelerator.print(
                 f"{before - len(held_out)} held-out clips of contacts without training clips are not used."
             )
-    if not accelerator.num_processes * args.batch_size <= len(train):
+    if len(train) < accelerator.num_processes * args.batch_size:
         raise ValueError(
             f"{len(train)} training clips do not fill one batch of {args.batch_size} on each of "
             f"{accelerator.num_processes} processes: use a smaller --batch-size, or more data."

@@ -169,23 +169,20 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError(f'return_tensors is {return_tensors!r}: choose "pt" or "np".')
         self._check_rate(sampling_rate)
         groups, batch_size = self._group_by_length(voltage, dtype)
-        longest = max(group.shape[-1] for _, group in groups)
-        device = groups[0][1].device
-        input_values = torch.full(
-            (batch_size, self.num_frames(longest), self.feature_size), self.padding_value, dtype=dtype, device=device
-        )
-        attention_mask = torch.zeros(input_values.shape[:2], dtype=torch.long, device=device)
+        images, masks = [], []
         for rows, group in groups:
             valid = self._find_valid(group, rows, on_invalid)
             magnitude = self._magnitude(torch.where(valid.unsqueeze(-1), group, 0))
-            image = self._normalize(magnitude, statistics, rows, batch_size, group.shape[-1])
-            frames = image.shape[1]
-            if len(groups) == 1 and frames == input_values.shape[1]:
-                input_values = image
-                attention_mask += valid.unsqueeze(-1)
-            else:
-                input_values[rows, :frames] = image
-                attention_mask[rows, :frames] = valid.unsqueeze(-1).long()
+            images.append(self._normalize(magnitude, statistics, rows, batch_size, group.shape[-1]))
+            masks.append(valid.long().unsqueeze(-1).repeat(1, images[-1].shape[1]))
+        input_values, attention_mask = images[0], masks[0]
+        if len(groups) > 1:
+            frames = max(image.shape[1] for image in images)
+            input_values = images[0].new_full((batch_size, frames, self.feature_size), self.padding_value)
+            attention_mask = masks[0].new_zeros((batch_size, frames))
+            for (rows, _), image, mask in zip(groups, images, masks, strict=True):
+                input_values[rows, : image.shape[1]] = image
+                attention_mask[rows, : image.shape[1]] = mask
         features = {"input_values": input_values, "attention_mask": attention_mask}
         if return_tensors == "np":
             return BatchFeature({name: tensor.detach().cpu().numpy() for name, tensor in features.items()})

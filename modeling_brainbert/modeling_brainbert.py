@@ -279,6 +279,11 @@ class BrainBertModel(BrainBertPreTrainedModel):
         """
         if input_values is None:
             raise ValueError("input_values is missing: pass the feature extractor's output.")
+        if attention_mask is not None and attention_mask.shape != input_values.shape[:2]:
+            raise ValueError(
+                f"attention_mask has shape {tuple(attention_mask.shape)} and input_values {tuple(input_values.shape)}: "
+                "pass (batch, frames), as the feature extractor gives it."
+            )
         hidden_states = self.embeddings(input_values)
         mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask)
         for layer in self.layers:
@@ -337,6 +342,12 @@ class BrainBertForPreTraining(BrainBertPreTrainedModel):
         attention_mask: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
         """Return sums and counts of the absolute error, in float32 whatever the model computes in."""
+        for name, tensor in (("labels", labels), ("mask", mask)):
+            if tensor is not None and tensor.shape != logits.shape:  # it would broadcast to a plausible number
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)} and the image {tuple(logits.shape)}: pass one value for "
+                    "each cell."
+                )
         labels = labels.float()
         counted = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask.bool()
         if attention_mask is not None:

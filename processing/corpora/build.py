@@ -192,10 +192,9 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
         "contacts": sum(len(report["contacts"]) for report in reports),
         "clips": _total(report["clips"] for report in reports),
     }
-    without_conditioning = {
-        name: value for name, value in settings.items() if name != "conditioning"
-    }  # it is in the card
-    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **without_conditioning, **totals})
+    # How the recordings were conditioned is in the card.
+    short = {name: value for name, value in settings.items() if name != "conditioning"}
+    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **short, **totals})
     write_card(out, fingerprint=fingerprint, settings=settings, totals=totals, reports=reports)
     # The data set's own files come from `datasets`, for an empty one; only the list of shards is ours.
     with tempfile.TemporaryDirectory() as empty, _without_progress_bars():

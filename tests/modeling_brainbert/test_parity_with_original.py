@@ -158,6 +158,19 @@ def test_a_spectrogram_with_other_bins_is_refused(tiny):
         BrainBertModel.from_pretrained(tiny)(torch.zeros(1, 20, 41))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attention_mask": torch.ones(2, 19)}, r"attention_mask has shape \(2, 19\)"),
+        ({"labels": torch.zeros(20, 40)}, r"labels has shape \(20, 40\) and the image \(2, 20, 40\)"),
+        ({"labels": torch.zeros(2, 20, 40), "mask": torch.ones(2, 20, 1)}, r"mask has shape \(2, 20, 1\)"),
+    ],
+)
+def test_shapes_that_would_only_broadcast_are_refused(tiny, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BrainBertForPreTraining.from_pretrained(tiny)(torch.zeros(2, 20, 40), **arguments)
+
+
 def test_a_spectrogram_that_is_too_long_is_refused(tiny):
     with pytest.raises(ValueError, match="5001 frames are more than this model's max_position_embeddings 5000"):
         BrainBertModel.from_pretrained(tiny)(torch.zeros(1, 5001, 40))
