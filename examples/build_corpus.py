@@ -5,17 +5,18 @@
     python examples/build_corpus.py --manifest recordings.tsv --out corpus --line-frequency 50
 
 A manifest has one recording a line and a first line that names its columns: path, and any of subject, session, task,
-acquisition, run, unit. Interrupted, the build goes on where it was when called again. The corpus's README.md says what
-went in.
+acquisition, run, unit; what it says of a recording counts when that recording is written. Interrupted, the build goes
+on where it was when called again. The corpus's README.md says what went in.
 """
 
 import argparse
 import csv
+import json
 from functools import partial
 from pathlib import Path
 
 from conditioning import ENTITIES, add_conditioning_arguments, conditioning_of, read_conditioned
-from program import run
+from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import build_corpus
@@ -42,7 +43,12 @@ def main() -> None:
         conditioning=conditioning_of(args),
         extractor=extractor,
     )
-    print(f"{len(corpus):,} clips in {args.out}; {args.out / 'README.md'} says what went in.")
+    totals = json.loads((args.out / "corpus.json").read_text())
+    print(
+        f"{len(corpus):,} clips of {totals['contacts']} contacts in {args.out}. Left out: "
+        f"{totals['contacts_left_out']} contacts and {sum(totals['clips'].values()) - len(corpus)} clips; "
+        f"{args.out / 'README.md'} says why."
+    )
 
 
 def sources_of(args: argparse.Namespace) -> list[argparse.Namespace]:
@@ -65,9 +71,7 @@ def sources_of(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("recordings", nargs="*", type=Path, help="EDF, BDF, BrainVision or FIF files, or one BIDS root")
     parser.add_argument("--manifest", type=Path, help="table of recordings: path, subject, session, task, … by tabs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")

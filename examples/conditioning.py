@@ -5,18 +5,17 @@ from pathlib import Path
 
 from brainbert.processing.recordings import Recording, condition, read_recording
 
+CONDITIONING = ("line_frequency", "notch", "reference", "ends")
 ENTITIES = ("subject", "session", "task", "acquisition", "run")
 
 
 def add_conditioning_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which recording of a BIDS data set")
+    group = parser.add_argument_group("which recording of a BIDS data set; --subject and --session also name a file's")
     for entity in ENTITIES:
-        group.add_argument(
-            f"--{entity}", help=f"BIDS {entity} label; for a single file, --subject and --session name it"
-        )
+        group.add_argument(f"--{entity}", help=f"{entity} label")
     group = parser.add_argument_group("conditioning (the weights expect it as it was in training)")
     group.add_argument(
-        "--line-frequency", type=float, required=True, choices=(50.0, 60.0, 0.0), help="Hz of the mains; 0 for no notch"
+        "--line-frequency", type=int, required=True, choices=(50, 60, 0), help="Hz of the mains; 0 for no notch"
     )
     group.add_argument(
         "--notch", default="causal-notch", choices=("causal-notch", "zero-phase-fir"), help="the paper's, or zero-phase"
@@ -30,13 +29,15 @@ def add_conditioning_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--ends", default="drop", choices=("drop", "one-sided"), help="Laplacian: contacts with a single neighbour"
     )
-    group.add_argument("--contacts", nargs="+", help="channels to keep (default: those the file types as intracranial)")
+    group.add_argument(
+        "--contacts", nargs="+", help="channels to keep (if not given: those that the file types as intracranial)"
+    )
     group.add_argument("--unit", help="of the file, where its header is wrong: V, mV, µV, nV, pV")
 
 
 def conditioning_of(args: argparse.Namespace) -> dict[str, object]:
     """What was asked for, as the corpus remembers it; not which recordings, whose names may be those of patients."""
-    return {name: getattr(args, name) for name in ("line_frequency", "notch", "reference", "ends", "contacts", "unit")}
+    return {name: getattr(args, name) for name in (*CONDITIONING, "contacts", "unit")}
 
 
 def read_conditioned(path: Path, args: argparse.Namespace, *, sampling_rate: float) -> Recording:

@@ -16,15 +16,14 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from program import HelpFormatter
 from program import run as run_program
 
 EXAMPLES = Path(__file__).parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("data", type=Path, help="root of the BIDS data set")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results; a new one is made")
     parser.add_argument("--steps", type=int, default=1500, help="of pretraining; about two minutes on two cores")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 from conditioning import add_conditioning_arguments, read_conditioned
-from program import run
+from model_folder import check_model, warn_about_other_conditioning
+from program import HelpFormatter, run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
@@ -19,6 +20,10 @@ from brainbert.processing.decoding import embed_recording, write_embeddings
 
 def main() -> None:
     args = parse_arguments()
+    if args.out.exists():
+        raise ValueError(f"{args.out} exists: choose another --out, so that no embeddings are lost.")
+    check_model(args.model)
+    warn_about_other_conditioning(args.model, args)
     model = AutoModel.from_pretrained(args.model).to(args.device)
     if args.pooling:
         model.config.pooling = args.pooling
@@ -42,9 +47,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("recording", type=Path, help="EDF, BDF, BrainVision or FIF file, or a BIDS root")
     parser.add_argument("--model", required=True, help="folder or Hub id of a BrainBERT model")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file")

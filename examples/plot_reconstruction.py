@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from program import run
+from model_folder import check_model
+from program import HelpFormatter, run
 from transformers import AutoFeatureExtractor, AutoModelForPreTraining
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
@@ -18,6 +19,7 @@ from brainbert.processing.training import CollateClips, interpolate_masked, mask
 
 def main() -> None:
     args = parse_arguments()
+    check_model(args.model)
     model = AutoModelForPreTraining.from_pretrained(args.model).eval()
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     corpus = load_corpus(args.corpus).with_format("numpy")
@@ -59,9 +61,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder made by examples/build_corpus.py")
     parser.add_argument("--model", required=True, help="folder or Hub id of a pretrained BrainBERT model")
     parser.add_argument("--out", type=Path, required=True, help="picture: .png, .pdf or .svg")

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
-from program import run
+from conditioning import CONDITIONING
+from program import HelpFormatter, run
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import get_cosine_schedule_with_warmup
@@ -147,8 +148,10 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
 
     # Result.
     if accelerator.is_main_process:
+        conditioning = json.loads((args.corpus / "build.json").read_text())["conditioning"] or {}
         record = {
             "corpus": json.loads((args.corpus / "corpus.json").read_text()),
+            "conditioning": {name: conditioning[name] for name in CONDITIONING if name in conditioning},
             "clips": {"train": len(train), "held out": len(held_out)},
             "arguments": {name: value for name, value in vars(args).items() if name not in ("corpus", "out")},
             "parameters": parameters,
@@ -175,14 +178,15 @@ def report(record: dict) -> None:
     )
     for who in ("model", "mean", "interpolation"):
         print(f"{who:15}{last[f'{who} l1']:10.3f}{last[f'{who} content']:10.3f}")
-    change = 100 * (last["model content"] / last["mean content"] - 1)
-    print(f"\nContent-aware error (cells with |z| > 1): {change:+.1f} % against the mean.")
+    change = {who: 100 * (last["model content"] / last[f"{who} content"] - 1) for who in ("mean", "interpolation")}
+    print(
+        f"\nContent-aware error (cells with |z| > 1): {change['mean']:+.1f} % against the mean, "
+        f"{change['interpolation']:+.1f} % against interpolation."
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder made by examples/build_corpus.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the TensorBoard log")
     parser.add_argument("--preset", default="tiny", choices=tuple(PRESETS), help="size of the model")

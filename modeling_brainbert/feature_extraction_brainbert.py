@@ -229,6 +229,12 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                     "samples) for several, or a list of arrays of different lengths."
                 )
             tensor = tensor.reshape(-1, tensor.shape[-1])
+            if tensor.shape[0] > tensor.shape[1]:
+                warnings.warn(
+                    f"The voltage holds {tensor.shape[0]} contacts of {tensor.shape[1]} samples: if it is (samples, "
+                    "contacts), transpose it.",
+                    stacklevel=4,
+                )
             groups = [(list(range(tensor.shape[0])), tensor)]
         variant = VARIANTS[self.variant]
         for _, group in groups:

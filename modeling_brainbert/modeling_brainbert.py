@@ -218,6 +218,8 @@ class BrainBertPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the Trainer must divide by accumulation steps: our losses are means
     _input_embed_layer = "projection"  # of BrainBertEmbeddings, for get_input_embeddings and set_input_embeddings
+    # A checkpoint may hold a head that the class at hand does not have, as a pretrained model does for AutoModel.
+    _keys_to_ignore_on_load_unexpected = [r"^reconstruction_head\.", r"^classifier\."]  # noqa: RUF012
     _no_split_modules = ["BrainBertEmbeddings", "BrainBertLayer"]  # noqa: RUF012 (as transformers declares it)
     _supports_sdpa = True
     _supports_flash_attn = True

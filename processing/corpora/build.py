@@ -190,6 +190,7 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
         "recordings": len(reports),
         "subjects": len({report["subject"] for report in reports}),
         "contacts": sum(len(report["contacts"]) for report in reports),
+        "contacts_left_out": sum(len(report["left_out"]) for report in reports),
         "clips": _total(report["clips"] for report in reports),
     }
     # How the recordings were conditioned is in the card.

@@ -10,12 +10,13 @@ from ..atomic import written_whole
 
 _TEXT = """# A corpus of intracranial clips
 
-{clips} clips of {clip_s:g} s ({hours:.2f} h of single contacts), every {stride_s:g} s, at {sampling_rate:g} Hz in µV, \
+{clips} clips of {clip_s:g} s ({hours:.2f} h, contacts added up), every {stride_s:g} s, at {sampling_rate:g} Hz in µV, \
 from {recordings} recordings of {subjects} subjects, {contacts} contacts. Fingerprint `{fingerprint}`.
 
 One row is a clip of one contact: µV = `signal` · `scale` + `offset`, stored as {storage}{storage_error}; `start` is \
 the first sample in the conditioned recording. Names of recordings and subjects are pseudonyms unless whoever built \
-the corpus chose them. No licence is stated: add one, and check consent, before sharing.
+the corpus chose them; a file whose person was not named counts as a subject of its own. No licence is stated: \
+add one, and check consent, before sharing.
 
 ## Recordings
 
@@ -51,7 +52,7 @@ def write_card(
         **settings,
         fingerprint=fingerprint,
         clips=totals["clips"]["kept"],
-        hours=totals["clips"]["kept"] * settings["clip_s"] / 3600,
+        hours=totals["clips"]["kept"] * min(settings["clip_s"], settings["stride_s"]) / 3600,
         recordings=totals["recordings"],
         subjects=totals["subjects"],
         contacts=totals["contacts"],

@@ -164,6 +164,14 @@ def _edf_channels(path: Path) -> list[Channel]:
         return [fields[start + i * width : start + (i + 1) * width].decode("latin-1").strip() for i in range(count)]
 
     labels, units, filters, samples = column(0, 16), column(96, 8), column(136, 80), column(216, 8)
+    # MNE-Python reads what there is of a file that was cut off, and the recording would end early without a word.
+    records, record_bytes = int(fixed[236:244]), sum(map(int, samples)) * (3 if format_of(path) == "BDF" else 2)
+    found = (path.stat().st_size - len(fixed) - len(fields)) / record_bytes
+    if records > found:
+        raise ValueError(
+            f"{path.name!r} is cut off: its header promises {records} data records and {int(found)} are there; copy "
+            "the file again."
+        )
     return [
         Channel(label, unit, int(number) / record_s, _filters_hz(filtering))
         for label, unit, filtering, number in zip(labels, units, filters, samples, strict=True)

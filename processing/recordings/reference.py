@@ -44,8 +44,10 @@ def laplacian(recording: Recording, *, ends: Literal["drop", "one-sided"] = "dro
             chosen.append((name, present))
     if not chosen:
         raise MontageError(
-            f"No contact of {_few(recording.good)} has {'two neighbours' if ends == 'drop' else 'a neighbour'} "
-            "numbered n - 1 and n + 1 on its shaft; use ends='one-sided' for pairs, common_average, or rename the "
+            f"No contact of {_few(recording.good)} has "
+            f"{'neighbours n - 1 and n + 1' if ends == 'drop' else 'a neighbour n - 1 or n + 1'} on its shaft"
+            f"{f' (bad: {_few(list(recording.bad))})' if recording.bad else ''}; use "
+            f"{'ends=' + repr('one-sided') + ' for pairs, ' if ends == 'drop' else ''}a common average, or rename the "
             "contacts as shaft and number."
         )
     kept = [name for name, _ in chosen]

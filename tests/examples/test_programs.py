@@ -123,7 +123,7 @@ def test_two_processes_train_and_measure_what_one_does(folder):
     settings = ["--steps", 1, "--validate-every", 1, "--embargo-s", 2, "--normalization", "corpus"]
     succeed("pretrain.py", "corpus", "--out", "one", "--batch-size", 34, *settings, cwd=folder)
     program = [str(EXAMPLES / "pretrain.py"), "corpus", "--out", "two", "--batch-size", "17", *map(str, settings)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     result = subprocess.run(
         [*launcher, *program],
         cwd=folder,
@@ -172,6 +172,33 @@ def test_a_manifest_names_recordings_and_people(folder):
     (folder / "wrong.tsv").write_text("file,subject\nrecording.edf,P1\n")
     result = run("build_corpus.py", "--manifest", "wrong.tsv", *arguments, cwd=folder)
     assert result.stderr.strip().splitlines()[-1].startswith("error: wrong.tsv has the columns file,subject: give path")
+
+
+def test_embeddings_are_not_overwritten(folder):
+    arguments = ["--model", "run/model", "--out", "embeddings.parquet", "--line-frequency", 50]
+    result = run("embed.py", "recording.edf", *arguments, cwd=folder)
+    assert result.stderr.strip().splitlines()[-1].startswith("error: embeddings.parquet exists: choose another --out")
+
+
+def test_another_conditioning_than_the_model_was_trained_with_is_warned_about(folder):
+    arguments = ["--model", "run/model", "--out", "other.parquet", "--window-s", 2, "--reference", "bipolar"]
+    result = run("embed.py", "recording.edf", *arguments, "--line-frequency", 50, cwd=folder)
+    assert "warning: The recording is conditioned in another way than the model was trained on" in result.stderr
+    assert "reference bipolar (trained with laplacian)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("run", "run holds no config.json and is no model folder (there is one inside it: model)"),
+        ("./nothing", "There is no folder ./nothing: give a folder such as run/model"),
+    ],
+)
+def test_a_path_that_is_no_model_is_refused_in_our_words(folder, model, message):
+    result = run(
+        "embed.py", "recording.edf", "--model", model, "--out", "x.parquet", "--line-frequency", 50, cwd=folder
+    )
+    assert message in result.stderr.strip().splitlines()[-1]
 
 
 @pytest.mark.parametrize("program", ["build_corpus.py", "pretrain.py", "embed.py", "plot_reconstruction.py", "demo.py"])

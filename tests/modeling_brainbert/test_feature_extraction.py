@@ -273,3 +273,10 @@ def test_volts_instead_of_microvolts_are_warned_about():
 def test_a_clipped_contact_is_warned_about():
     with pytest.warns(UserWarning, match="amplifier was probably saturated"):
         BrainBertFeatureExtractor()(np.clip(voltage(3000), -60, 60), sampling_rate=2048)
+
+
+def test_an_array_that_looks_transposed_is_warned_about():
+    with pytest.warns(
+        UserWarning, match=r"2000 contacts of 1500 samples: if it is \(samples, contacts\), transpose it"
+    ):
+        BrainBertFeatureExtractor()(voltage(2000, 1500), sampling_rate=2048)

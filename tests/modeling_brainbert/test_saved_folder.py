@@ -49,14 +49,15 @@ RECONSTRUCTION_HEAD = {
 }
 CLASSIFIER = {"classifier.weight", "classifier.bias"}
 NOTHING: set[str] = set()
-# (folder, Auto class) → keys that are missing, keys that are not expected. Missing ones are what an untrained head is.
+# (folder, Auto class) → keys that are missing, keys that are not expected. Missing ones are
+# what an untrained head is; the weights of another head are passed over without alarm.
 KEYS = {
-    ("pretraining", "AutoModel"): (NOTHING, RECONSTRUCTION_HEAD),
+    ("pretraining", "AutoModel"): (NOTHING, NOTHING),
     ("pretraining", "AutoModelForPreTraining"): (NOTHING, NOTHING),
-    ("pretraining", "AutoModelForAudioClassification"): (CLASSIFIER, RECONSTRUCTION_HEAD),
-    ("pretraining", "AutoModelForSequenceClassification"): (CLASSIFIER, RECONSTRUCTION_HEAD),
-    ("classification", "AutoModel"): (NOTHING, CLASSIFIER),
-    ("classification", "AutoModelForPreTraining"): (RECONSTRUCTION_HEAD, CLASSIFIER),
+    ("pretraining", "AutoModelForAudioClassification"): (CLASSIFIER, NOTHING),
+    ("pretraining", "AutoModelForSequenceClassification"): (CLASSIFIER, NOTHING),
+    ("classification", "AutoModel"): (NOTHING, NOTHING),
+    ("classification", "AutoModelForPreTraining"): (RECONSTRUCTION_HEAD, NOTHING),
     ("classification", "AutoModelForAudioClassification"): (NOTHING, NOTHING),
     ("classification", "AutoModelForSequenceClassification"): (NOTHING, NOTHING),
     ("bare", "AutoModel"): (NOTHING, NOTHING),

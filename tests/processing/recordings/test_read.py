@@ -323,3 +323,13 @@ def test_a_coordinate_system_called_other_is_told_apart_by_its_space(files, tmp_
     system.write_text(json.dumps({**json.loads(system.read_text()), "iEEGCoordinateSystem": "Other"}))
     frame = read_recording(root, subject="01").coordinate_frame
     assert frame == f"Other (space-{system.name.split('space-')[1].split('_')[0]})"
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_an_edf_that_is_cut_off_is_refused(files, tmp_path, kept):
+    content = files["EDF"].read_bytes()
+    (tmp_path / "half.edf").write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(
+        ValueError, match=r"'half\.edf' is cut off: its header promises \d+ data records and \d+ are there"
+    ):
+        read_recording(tmp_path / "half.edf")
