@@ -144,7 +144,6 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
                 break
         epoch += 1
     bar.close()
-    accelerator.end_training()
 
     # Result.
     if accelerator.is_main_process:
@@ -165,6 +164,9 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
             (folder / "training_record.json").write_text(json.dumps(record, indent=1) + "\n")
         report(record)
         print(f"Saved to {args.out / 'model'}.")
+    # Leave together: a process that is torn down after the others have gone may wait for them for ever.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def report(record: dict) -> None:
