@@ -166,6 +166,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
         print(f"Saved to {args.out / 'model'}.")
     # Leave together: a process that is torn down after the others have gone may wait for them for ever.
     accelerator.wait_for_everyone()
+    model, optimizer, train_loader = accelerator.free_memory(model, optimizer, train_loader)
     accelerator.end_training()
 
 
