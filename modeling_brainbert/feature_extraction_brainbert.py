@@ -31,7 +31,6 @@ VARIANTS = {
 NORMALIZATIONS = ("clip", "recording", "corpus")
 SCALES = ("linear", "log")
 
-MINIMUM_RECORDING_S = 60.0  # shorter stretches do not stand for a recording
 RATE_TOLERANCE = 1e-4  # relative: 399.61 Hz is 399.6097 Hz
 LOG_FLOOR = 1e-3  # µV: a hundredth of an amplifier's noise in one bin, so that log(0) cannot happen
 CLIPPED_SHARE = 0.05  # of samples at the very maximum or minimum
@@ -57,6 +56,7 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012 (as transformers declares it)
     minimum_frames = 10  # the paper's embedding is the mean of ten centre frames
+    minimum_recording_s = 60.0  # shorter stretches do not stand for a recording
 
     def __init__(
         self,
@@ -315,9 +315,9 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         if self.normalization == "corpus":
             return _z_score(trimmed, trimmed.new_tensor(self.mean), trimmed.new_tensor(self.std))
         if statistics is None:
-            if samples < MINIMUM_RECORDING_S * self.sampling_rate:
+            if samples < self.minimum_recording_s * self.sampling_rate:
                 raise ValueError(
-                    f'normalization="recording" needs statistics=, or at least {MINIMUM_RECORDING_S:g} s of each '
+                    f'normalization="recording" needs statistics=, or at least {self.minimum_recording_s:g} s of each '
                     f"contact in the call (this one holds {samples / self.sampling_rate:.3g} s): compute them with "
                     "brainbert.processing.corpora.recording_statistics."
                 )

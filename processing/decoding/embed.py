@@ -19,8 +19,6 @@ from ..atomic import written_whole
 from ..corpora import RunningStatistics
 from ..recordings import Recording, cut_clips, recording_clip_problems
 
-MINIMUM_STATISTICS_S = 60.0  # as the feature extractor asks for
-
 
 @torch.inference_mode()
 def embed_recording(
@@ -147,10 +145,10 @@ def _statistics_of_contact(recording: Recording, index: int, extractor: Any, *, 
     """Return the statistics of one contact over its good windows, as a corpus of this recording would have them."""
     samples = round(window_s * recording.sampling_rate)
     good = recording_clip_problems(recording, index, clip_s=window_s) == ""
-    if good.sum() * window_s < MINIMUM_STATISTICS_S:
+    if good.sum() * window_s < extractor.minimum_recording_s:
         raise ValueError(
             f"Contact {recording.contacts[index]} has {good.sum() * window_s:g} s of good signal and its statistics "
-            f"need {MINIMUM_STATISTICS_S:g} s: use a longer recording, or give statistics."
+            f"need {extractor.minimum_recording_s:g} s: use a longer recording, or give statistics."
         )
     running = RunningStatistics()
     for number in np.flatnonzero(good):

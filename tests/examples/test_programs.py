@@ -15,6 +15,19 @@ from brainbert.processing.corpora import load_corpus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
+SHORT_TRAINING = [
+    "--steps",
+    4,
+    "--batch-size",
+    4,
+    "--validate-every",
+    2,
+    "--embargo-s",
+    2,
+    "--normalization",
+    "recording",
+]
+
 
 def run(program, *arguments, cwd):
     command = [sys.executable, str(EXAMPLES / program), *map(str, arguments)]
@@ -38,19 +51,7 @@ def folder(tmp_path_factory):
     mne.export.export_raw(folder / "recording.edf", raw, physical_range="channelwise", verbose="ERROR")
     conditioning = ["--line-frequency", 50]
     succeed("build_corpus.py", "recording.edf", "--out", "corpus", "--clip-s", 2, *conditioning, cwd=folder)
-    settings = [
-        "--steps",
-        4,
-        "--batch-size",
-        4,
-        "--validate-every",
-        2,
-        "--embargo-s",
-        2,
-        "--normalization",
-        "recording",
-    ]
-    (folder / "said.txt").write_text(succeed("pretrain.py", "corpus", "--out", "run", *settings, cwd=folder))
+    (folder / "said.txt").write_text(succeed("pretrain.py", "corpus", "--out", "run", *SHORT_TRAINING, cwd=folder))
     succeed(
         "embed.py", "recording.edf", "--model", "run/model", "--out", "embeddings.parquet", "--window-s", 2,
         *conditioning, cwd=folder,
@@ -101,19 +102,7 @@ def test_embeddings_have_one_row_per_contact_and_window(folder):
 
 
 def test_the_same_seed_trains_the_same_weights(folder):
-    settings = [
-        "--steps",
-        4,
-        "--batch-size",
-        4,
-        "--validate-every",
-        2,
-        "--embargo-s",
-        2,
-        "--normalization",
-        "recording",
-    ]
-    succeed("pretrain.py", "corpus", "--out", "again", *settings, cwd=folder)
+    succeed("pretrain.py", "corpus", "--out", "again", *SHORT_TRAINING, cwd=folder)
     first, second = (folder / name / "model" / "model.safetensors" for name in ("run", "again"))
     assert first.read_bytes() == second.read_bytes()
 
