@@ -62,7 +62,12 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
     train, held_out = split_corpus(
         corpus, by=args.split, validation=args.validation, embargo_s=args.embargo_s, seed=args.seed
     )
-    settings = {"sampling_rate": corpus[0]["sampling_rate"], "variant": args.variant, "scale": args.scale}
+    settings = {
+        "sampling_rate": corpus[0]["sampling_rate"],
+        "transform": args.transform,
+        "variant": args.variant,
+        "scale": args.scale,
+    }
     extractor = BrainBertFeatureExtractor(**settings, normalization="clip")
     statistics = None
     if args.normalization == "corpus":
@@ -197,6 +202,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32, help="clips per process and step")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, after 10 %% of the steps; then cosine")
     parser.add_argument("--normalization", default="clip", choices=("clip", "recording", "corpus"), help="of each bin")
+    parser.add_argument(
+        "--transform", default="stft", choices=("stft", "superlet"), help="superlets are sharper and take longer"
+    )
     parser.add_argument("--scale", default="linear", choices=("linear", "log"), help="of the magnitude")
     parser.add_argument(
         "--variant", default="training", choices=("training", "demo", "no_boundary"), help="of the STFT"

@@ -20,6 +20,7 @@ from .modeling_brainbert import (
     pool_frames,
 )
 from .spectrogram_brainbert import num_stft_frames, stft
+from .superlet_brainbert import num_superlet_frames, superlet
 
 # `register`: AutoModel.from_pretrained(folder) finds these classes here, without trust_remote_code.
 AutoConfig.register("brainbert", BrainBertConfig, exist_ok=True)
@@ -46,6 +47,8 @@ __all__ = [
     "BrainBertModel",
     "BrainBertPreTrainedModel",
     "num_stft_frames",
+    "num_superlet_frames",
     "pool_frames",
     "stft",
+    "superlet",
 ]

@@ -1,12 +1,17 @@
-"""Time–frequency transforms as plain torch functions: batched, on any device, differentiable.
+"""Short-time Fourier transform as plain torch code: batched, on any device, differentiable.
 
 Voltage is (..., samples), magnitude is (..., frames, bins). Nothing here normalises.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
+
+CACHE_BYTES = 2**20  # of one step's result on a CPU: what a core's second-level cache holds
 
 
 def stft(
@@ -25,7 +30,10 @@ def stft(
     zero_boundary: half a window of zeros is put on both sides, so that the first frame is centred on the first sample.
     Zeros at the end complete the last window. A sine of amplitude A in the middle of a bin has magnitude A / 2.
 
-    Returns (..., num_stft_frames(samples), num_bins), in the dtype and on the device of `voltage`.
+    Returns (..., num_stft_frames(samples), num_bins), in the dtype and on the device of `voltage`; it may be a
+    transposed view. When the window is a power of two hops long, as by default, hops are transformed once and summed to
+    windows by doubling, in an eighth of the operations; any other hop costs one matrix product per window.
+    TF32 and autocast are off inside, except that a graph of torch.compile has the precision it was compiled with.
     Source: the definition of scipy.signal.stft (scaling "spectrum", padded), which the original's front end calls.
     """
     samples = voltage.shape[-1]
@@ -34,12 +42,21 @@ def stft(
         raise ValueError(f"{samples} samples do not fill one window of {window_length}: give a longer signal.")
     left = window_length // 2 if zero_boundary else 0
     right = (frames - 1) * hop_length + window_length - left - samples
-    windows = torch.nn.functional.pad(voltage, (left, right)).unfold(-1, window_length, hop_length)
-    kernel = _fourier_kernel(window_length, num_bins, voltage.dtype, voltage.device)
-    # Halves of a window are summed apart: in float32 a steep spectrum is then right to 1.2e-5 of a z unit, not 1.8e-5.
-    half = window_length // 2
-    real_imaginary = windows[..., :half] @ kernel[:half] + windows[..., half:] @ kernel[half:]
-    return torch.hypot(real_imaginary[..., :num_bins], real_imaginary[..., num_bins:])
+    clips = voltage.reshape(-1, samples)
+    hops = window_length // hop_length
+    doubling = hops * hop_length == window_length and hops & (hops - 1) == 0
+    transform = _by_doubling if doubling else _by_window
+    at_once = len(clips)
+    if clips.device.type == "cpu" and not torch.compiler.is_compiling():  # a compiler fuses the steps instead
+        step_bytes = 2 * (num_bins + 2) * (frames + hops) * voltage.element_size()
+        at_once = max(1, CACHE_BYTES // step_bytes)
+    with full_precision(voltage.device):
+        parts = [
+            transform(torch.nn.functional.pad(part, (left, right)), window_length, hop_length, num_bins)
+            for part in clips.split(at_once)
+        ]
+    magnitude = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return magnitude.unflatten(0, voltage.shape[:-1]) if voltage.ndim > 1 else magnitude[0]
 
 
 def num_stft_frames(samples: int, window_length: int = 400, hop_length: int = 50, *, zero_boundary: bool = True) -> int:
@@ -48,17 +65,94 @@ def num_stft_frames(samples: int, window_length: int = 400, hop_length: int = 50
     return -(-excess // hop_length) + 1 if samples > 0 and excess >= 0 else 0
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute matrix products in the precision of their operands: no TF32, no bfloat16, no autocast."""
+    precision = None if torch.compiler.is_compiling() else torch.get_float32_matmul_precision()
+    if precision not in (None, "highest"):
+        torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if precision not in (None, "highest"):
+            torch.set_float32_matmul_precision(precision)
+
+
+def root_of_squares(real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
+    """Return the magnitude, never quite zero, so that its gradient is finite where there is no signal."""
+    return torch.addcmul(real.square(), imaginary, imaginary).clamp_min(torch.finfo(real.dtype).tiny).sqrt()
+
+
+def _by_doubling(voltage: torch.Tensor, window_length: int, hop_length: int, num_bins: int) -> torch.Tensor:
+    """Transform each hop once, join neighbours to 2, 4, … hops, then apply the Hann window to the bins: ½, 1, ½."""
+    kernel, joins = _hop_kernel(window_length, hop_length, num_bins, voltage.dtype, voltage.device)
+    hops = voltage.unfold(-1, hop_length, hop_length).transpose(-1, -2)  # (clips, hop_length, hops)
+    real, imaginary = (kernel @ hops).unflatten(-2, (2, -1)).unbind(-3)  # (clips, bins + 2, hops): time runs last
+    for shift, cosine, sine in joins:
+        later_real, later_imaginary = real[..., shift:], imaginary[..., shift:]
+        real = torch.addcmul(real[..., :-shift], later_real, cosine)
+        imaginary = torch.addcmul(imaginary[..., :-shift], later_imaginary, cosine)
+        if sine is not None:
+            real = torch.addcmul(real, later_imaginary, sine)
+            imaginary = torch.addcmul(imaginary, later_real, sine, value=-1)
+    real, imaginary = (
+        torch.add(part[..., 1:-1, :], part[..., :-2, :] + part[..., 2:, :], alpha=-0.5) for part in (real, imaginary)
+    )
+    return root_of_squares(real, imaginary).transpose(-1, -2)
+
+
+class _Join(NamedTuple):
+    shift: int  # hops from the earlier to the later half
+    cosine: torch.Tensor  # (bins + 2, 1): the later half's phase
+    sine: torch.Tensor | None  # None in the last join, where it is zero
+
+
 @lru_cache(maxsize=8)
-def _fourier_kernel(window_length: int, num_bins: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Windowed cosines, then sines: (window_length, 2 · num_bins), computed in float64, kept per dtype and device."""
+@torch.compiler.assume_constant_result
+def _hop_kernel(
+    window_length: int, hop_length: int, num_bins: int, dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, tuple[_Join, ...]]:
+    """Cosines, then negative sines of bins -1 to num_bins over one hop, (2 · (num_bins + 2), hop_length), and joins."""
     with torch.inference_mode(False):  # a kernel made inside inference mode could never take part in a gradient
+        bins = torch.arange(-1, num_bins + 1)
+        phase = _phase(torch.outer(bins, torch.arange(hop_length)), window_length)
+        kernel = torch.cat((phase.cos(), -phase.sin())) / window_length
+        joins = []
+        shift = 1
+        while shift * hop_length < window_length:
+            phase = _phase(bins.unsqueeze(-1) * shift * hop_length, window_length)
+            last = 2 * shift * hop_length == window_length
+            cosine, sine = (part.to(dtype=dtype, device=device) for part in (phase.cos(), phase.sin()))
+            joins.append(_Join(shift, cosine, None if last else sine))
+            shift *= 2
+        return kernel.to(dtype=dtype, device=device), tuple(joins)
+
+
+def _by_window(voltage: torch.Tensor, window_length: int, hop_length: int, num_bins: int) -> torch.Tensor:
+    kernel = _window_kernel(window_length, num_bins, voltage.dtype, voltage.device)
+    windows = voltage.unfold(-1, window_length, hop_length)
+    # Halves of a window are summed apart: in float32 a steep spectrum is then right to 1.2e-5 of a z unit, not 1.8e-5.
+    half = window_length // 2
+    both = windows[..., :half] @ kernel[:half] + windows[..., half:] @ kernel[half:]
+    return root_of_squares(both[..., :num_bins], both[..., num_bins:])
+
+
+@lru_cache(maxsize=8)
+@torch.compiler.assume_constant_result
+def _window_kernel(window_length: int, num_bins: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Windowed cosines, then sines: (window_length, 2 · num_bins), computed in float64, kept per dtype and device."""
+    with torch.inference_mode(False):
         sample = torch.arange(window_length)
-        window = 0.5 - 0.5 * torch.cos(sample.double() * (2 * math.pi / window_length))
-        # The phase is reduced in integers: k · t in a float would lose digits for long windows.
-        turns = torch.outer(sample, torch.arange(num_bins)) % window_length
-        phase = turns.double() * (2 * math.pi / window_length)
+        window = 0.5 - 0.5 * _phase(sample, window_length).cos()
+        phase = _phase(torch.outer(sample, torch.arange(num_bins)), window_length)
         window = (window / window.sum()).unsqueeze(-1)
         return torch.cat((window * phase.cos(), window * phase.sin()), dim=-1).to(dtype=dtype, device=device)
+
+
+def _phase(turns: torch.Tensor, window_length: int) -> torch.Tensor:
+    """Return the angle of turns / window_length turns, reduced in integers: a float would lose digits."""
+    return (turns % window_length).double() * (2 * math.pi / window_length)
 
 
 __all__ = ["num_stft_frames", "stft"]

@@ -42,6 +42,8 @@ CODE = {
     "feature_extraction_brainbert.py",
     "modeling_brainbert.py",
     "spectrogram_brainbert.py",
+    "superlet_brainbert.py",
+    "wavelets_brainbert.py",
 }
 WEIGHTS_AND_SETTINGS = {"config.json", "model.safetensors", "preprocessor_config.json"}
 RECONSTRUCTION_HEAD = {

@@ -1,0 +1,187 @@
+"""The wavelets of superlets, as matrices for torch: built in float64 when first needed, kept per dtype and device.
+
+A wavelet is what each sample around a frame counts, (samples,), complex; of n samples, n // 2 lie before the frame's.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+LONG_WAVELET_S = 0.5
+CLASSES = 8  # of wavelets by length: more waste less on zeros, fewer make larger products
+RANK_TOLERANCE = 1e-13  # of the largest singular value: what float64 resolves
+
+
+class SuperletSettings(NamedTuple):
+    sampling_rate: float
+    frequencies: tuple[float, ...]
+    order_min: float
+    order_max: float
+    base_cycles: float
+    hop_length: int
+    definition: str
+
+
+class WaveletClass(NamedTuple):
+    """Wavelets of about one length."""
+
+    first: int  # of the window's samples
+    stop: int
+    kernel: torch.Tensor  # (stop - first, 2 · wavelets): real, then imaginary parts
+    gain: torch.Tensor  # (2 · wavelets,): the response to a constant
+    weight: torch.Tensor  # (wavelets, bins): of the logarithm of the squared response
+
+
+class ShortWavelets(NamedTuple):
+    before: int  # samples of a window before its frame's sample
+    after: int
+    classes: tuple[WaveletClass, ...]
+
+
+class LongWavelets(NamedTuple):
+    length: int  # of the Fourier transform over hops
+    basis: torch.Tensor  # (hop_length, rank)
+    spectrum: torch.Tensor  # (length, rank, wavelets), complex
+    weight: torch.Tensor  # (wavelets, bins)
+
+
+def _combination(settings: SuperletSettings) -> list[tuple[int, float, float]]:
+    """Return (bin, cycles, weight) of each wavelet; the weights are exponents of its magnitude, 1 in all for a bin."""
+    low, high = settings.order_min, settings.order_max
+    if settings.definition == "moca":
+        first = 1
+        orders = np.linspace(low, high, len(settings.frequencies))
+    else:
+        first = int(low)
+        frequencies = np.asarray(settings.frequencies)
+        span = max(frequencies[-1] - frequencies[0], np.finfo(np.float64).tiny)
+        orders = low + (high - low) * (frequencies - frequencies[0]) / span
+    return [
+        (bin, wavelet * settings.base_cycles, min(1.0, order - wavelet + 1) / (order - first + 1))
+        for bin, order in enumerate(orders.tolist())
+        for wavelet in range(first, math.ceil(order) + 1)
+    ]
+
+
+def _wavelet(frequency: float, cycles: float, settings: SuperletSettings) -> NDArray[np.complex128]:
+    """Return what each sample around a frame counts, earliest first; of n samples, n // 2 lie before the frame's."""
+    rate = settings.sampling_rate
+    deviation = cycles / (5 * frequency) * rate  # samples
+    if settings.definition == "moca":
+        half = int(np.round(6 * deviation)) // 2
+        time = np.arange(-half, half + 1, dtype=np.float64)
+        # Three standard deviations are stretched to end on a sample.
+        envelope = np.exp(-0.5 * (3 * time / max(half, 1)) ** 2)
+        return np.asarray(envelope / envelope.sum() * np.exp(-2j * np.pi * frequency / rate * time))
+    length = 10 * cycles / (2 * np.pi * frequency) * rate
+    time = np.arange((1 - length) / 2, (1 + length) / 2)
+    peak = np.sqrt(rate) / (4 * np.pi) / (np.sqrt(2 * np.pi) * deviation)
+    # A convolution runs through the wavelet backward.
+    return np.asarray(peak * np.exp(-0.5 * (time / deviation) ** 2 + 2j * np.pi * frequency / rate * time))[::-1]
+
+
+def _all_wavelets(settings: SuperletSettings) -> tuple[list[NDArray[np.complex128]], NDArray[np.float64]]:
+    """Return all wavelets, shortest first, and their weights (wavelets, bins) of the logarithm of squared responses."""
+    combined = _combination(settings)
+    found = [_wavelet(settings.frequencies[bin], cycles, settings) for bin, cycles, _ in combined]
+    order = sorted(range(len(found)), key=lambda index: len(found[index]))
+    weight = np.zeros((len(found), len(settings.frequencies)))
+    for row, index in enumerate(order):
+        bin, _, exponent = combined[index]
+        weight[row, bin] = exponent / 2
+    return [found[index] for index in order], weight
+
+
+def _num_short(wavelets: list[NDArray[np.complex128]], settings: SuperletSettings) -> int:
+    return sum(len(wavelet) <= LONG_WAVELET_S * settings.sampling_rate for wavelet in wavelets)
+
+
+@lru_cache(maxsize=8)
+def short_wavelets(settings: SuperletSettings, dtype: torch.dtype, device: torch.device) -> ShortWavelets:
+    wavelets, weight = _all_wavelets(settings)
+    wavelets = wavelets[: _num_short(wavelets, settings)]
+    if not wavelets:
+        return ShortWavelets(0, 0, ())
+    longest = len(wavelets[-1])
+    classes = []
+    with torch.inference_mode(False):  # a kernel made inside inference mode could never take part in a gradient
+        for start, stop in _length_classes([len(wavelet) for wavelet in wavelets]):
+            window = len(wavelets[stop - 1])
+            kernel = np.zeros((window, stop - start), dtype=np.complex128)
+            for column, wavelet in enumerate(wavelets[start:stop]):
+                offset = window // 2 - len(wavelet) // 2
+                kernel[offset : offset + len(wavelet), column] = wavelet
+            parts = np.concatenate((kernel.real, kernel.imag), axis=1)
+            first = longest // 2 - window // 2
+            classes.append(
+                WaveletClass(
+                    first,
+                    first + window,
+                    *(
+                        torch.from_numpy(array).to(dtype=dtype, device=device)
+                        for array in (parts, parts.sum(0), weight[start:stop])
+                    ),
+                )
+            )
+    return ShortWavelets(longest // 2, (longest - 1) // 2, tuple(classes))
+
+
+def _length_classes(lengths: list[int]) -> list[tuple[int, int]]:
+    """Return (first, one past last) of at most CLASSES runs of sorted lengths, with the least padding in all."""
+    count = len(lengths)
+    sizes = np.asarray(lengths, dtype=np.float64)
+    cost, cuts = np.concatenate(([0.0], np.full(count, np.inf))), []
+    for _ in range(CLASSES):
+        # One class more: it runs from `start` to `end` and is as wide as its last.
+        start, end = np.arange(count), np.arange(1, count + 1)
+        totals = np.where(start[None] < end[:, None], cost[None, :-1] + sizes[:, None] * (end[:, None] - start), np.inf)
+        best = totals.argmin(1)
+        cuts.append(np.concatenate(([0], best)))
+        cost = np.concatenate(([0.0], totals[np.arange(count), best]))
+    bounds, end_of = [], count
+    for cut in reversed(cuts):
+        if end_of:
+            bounds.append((int(cut[end_of]), end_of))
+            end_of = int(cut[end_of])
+    return bounds[::-1]
+
+
+@lru_cache(maxsize=8)
+def long_wavelets(
+    settings: SuperletSettings, frames: int, dtype: torch.dtype, device: torch.device
+) -> LongWavelets | None:
+    """Factor long wavelets into what happens within a hop, a few shapes, and from hop to hop."""
+    wavelets, weight = _all_wavelets(settings)
+    first = _num_short(wavelets, settings)
+    if first == len(wavelets):
+        return None
+    hop = settings.hop_length
+    reach = min(frames, -(-len(wavelets[-1]) // 2 // hop) + 1)  # hops: voltage farther off is zero
+    laid_out = np.zeros((len(wavelets) - first, 2 * reach * hop), dtype=np.complex128)
+    for row, wavelet in zip(laid_out, wavelets[first:], strict=True):
+        offset = reach * hop - len(wavelet) // 2  # the frame's sample is the first of hop `reach`
+        row[max(offset, 0) : offset + len(wavelet)] = wavelet[max(-offset, 0) :][: len(row) - max(offset, 0)]
+    by_hop = laid_out.reshape(len(laid_out), 2 * reach, hop)
+    shapes = np.concatenate((by_hop.real, by_hop.imag)).reshape(-1, hop)
+    _, size, basis = np.linalg.svd(shapes, full_matrices=False)
+    basis = basis[size > RANK_TOLERANCE * size[0]].T
+    length = 2 ** math.ceil(math.log2(frames + reach))
+    around = np.zeros((length, basis.shape[1], len(by_hop)), dtype=np.complex128)
+    factors = np.moveaxis(by_hop @ basis, 0, -1)  # (2 · reach, rank, wavelets)
+    np.add.at(around, np.arange(-reach, reach) % length, factors)
+    spectrum = np.fft.ifft(around, axis=0) * length  # a correlation: the conjugate transform of the real axis
+    # In float64: it costs a hundredth of the whole, and a slow wavelet averages over a lot of faster, stronger signal.
+    wide = device.type != "mps"
+    with torch.inference_mode(False):
+        return LongWavelets(
+            length,
+            torch.from_numpy(np.ascontiguousarray(basis)).to(
+                dtype=torch.float64 if wide else torch.float32, device=device
+            ),
+            torch.from_numpy(spectrum).to(dtype=torch.complex128 if wide else torch.complex64, device=device),
+            torch.from_numpy(weight[first:]).to(dtype=dtype, device=device),
+        )
