@@ -2,8 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from brainbert.processing.recordings import Recording, condition, read_recording
+from brainbert.processing.recordings import (
+    Recording,
+    RecordingStream,
+    condition,
+    condition_stream,
+    open_recording,
+    read_recording,
+)
 
 CONDITIONING = ("line_frequency", "notch", "reference", "ends")
 ENTITIES = ("subject", "session", "task", "acquisition", "run")
@@ -42,14 +50,21 @@ def conditioning_of(args: argparse.Namespace) -> dict[str, object]:
 
 def read_conditioned(path: Path, args: argparse.Namespace, *, sampling_rate: float) -> Recording:
     """Read the recording that the arguments name and bring it to what the model expects."""
-    recording = read_recording(
-        path, **{entity: getattr(args, entity) for entity in ENTITIES}, contacts=args.contacts, unit=args.unit
-    )
-    return condition(
-        recording,
-        line_frequency_hz=args.line_frequency or None,
-        reference=args.reference,
-        ends=args.ends,
-        notch=args.notch,
-        sampling_rate=sampling_rate,
-    )
+    return condition(read_recording(path, **_which(args)), **_how(args), sampling_rate=sampling_rate)
+
+
+def open_conditioned(
+    path: Path, args: argparse.Namespace, *, sampling_rate: float, progress: bool = True
+) -> RecordingStream:
+    """The same as a stream: the file is gone through once, its samples are read when they are needed."""
+    recording = open_recording(path, **_which(args))
+    return condition_stream(recording, **_how(args), sampling_rate=sampling_rate, progress=progress)
+
+
+def _which(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in (*ENTITIES, "contacts", "unit")}
+
+
+def _how(args: argparse.Namespace) -> dict[str, Any]:
+    of_conditioning = {name: getattr(args, name) for name in ("reference", "ends", "notch")}
+    return {"line_frequency_hz": args.line_frequency or None, **of_conditioning}

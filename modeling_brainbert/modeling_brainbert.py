@@ -68,14 +68,18 @@ def pool_frames(hidden: torch.Tensor, attention_mask: torch.Tensor | None, *, po
         sequence without valid frames gives zeros.
     Source: Wang et al. 2023, section 3 (frames [n // 2 − 5, n // 2 + 5) of n).
     """
+    return (frame_weights(hidden, attention_mask, pooling=pooling).unsqueeze(1) @ hidden).squeeze(1)
+
+
+def frame_weights(hidden: torch.Tensor, attention_mask: torch.Tensor | None, *, pooling: str) -> torch.Tensor:
+    """Return (B, T), what each frame counts in `pool_frames`: equal numbers that sum to 1, and 0 elsewhere."""
     valid = torch.ones_like(hidden[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask.bool()
     if pooling == "center":
         rank = valid.cumsum(-1) - 1
         first = valid.sum(-1, keepdim=True) // 2 - CENTER_FRAMES // 2
         valid = valid & (rank >= first) & (rank < first + CENTER_FRAMES)
     weights = valid.to(hidden.dtype)
-    weights = weights / weights.sum(-1, keepdim=True).clamp(min=1)
-    return (weights.unsqueeze(1) @ hidden).squeeze(1)
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1)
 
 
 def eager_attention_forward(
@@ -148,12 +152,22 @@ class BrainBertAttention(nn.Module):
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        queries: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        heads = (*hidden_states.shape[:-1], -1, self.head_dim)
+        """Attend from `queries` (B, Q, H), by default all frames, to hidden_states (B, T, H)."""
+        queries = hidden_states if queries is None else queries
         query, key, value = (
-            projection(hidden_states).view(heads).transpose(1, 2)  # (B, heads, T, head_dim)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+            projection(frames).view(*frames.shape[:-1], -1, self.head_dim).transpose(1, 2)  # (B, heads, ·, head_dim)
+            for projection, frames in (
+                (self.q_proj, queries),
+                (self.k_proj, hidden_states),
+                (self.v_proj, hidden_states),
+            )
         )
         attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
@@ -168,7 +182,7 @@ class BrainBertAttention(nn.Module):
             scaling=self.scaling,
             **kwargs,
         )
-        return self.o_proj(context.reshape(*hidden_states.shape[:-1], -1).contiguous()), weights
+        return self.o_proj(context.reshape(*queries.shape[:-1], -1).contiguous()), weights
 
 
 class BrainBertLayer(GradientCheckpointingLayer):
@@ -185,9 +199,16 @@ class BrainBertLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        queries: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
-        attended, _ = self.attention(hidden_states, attention_mask, **kwargs)
+        """Return the layer's output for `queries`, some of the frames of hidden_states (B, T, H); by default all."""
+        attended, _ = self.attention(hidden_states, attention_mask, queries=queries, **kwargs)
+        hidden_states = hidden_states if queries is None else queries
         hidden_states = self.attention_layer_norm(hidden_states + self.dropout(attended))
         expanded = self.dropout(self.activation(self.intermediate(hidden_states)))
         return self.output_layer_norm(hidden_states + self.dropout(self.output(expanded)))
@@ -279,6 +300,61 @@ class BrainBertModel(BrainBertPreTrainedModel):
         Returns last_hidden_state (B, T, H) and pooler_output (B, H), the frames pooled as config.pooling says;
         hidden_states and attentions when asked for (attentions need attn_implementation="eager").
         """
+        hidden_states, mask = self._embed_frames(input_values, attention_mask)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, mask, **kwargs)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states,
+            pooler_output=pool_frames(hidden_states, attention_mask, pooling=self.config.pooling),
+        )
+
+    def embed(
+        self,
+        input_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        pooling: str | None = None,
+        layer: int = -1,
+    ) -> torch.Tensor:
+        """Return embeddings (B, H) of one layer, computing no more than they need.
+
+        input_values: (B, T, F). attention_mask: (B, T), nonzero where there is signal.
+        pooling: "center" or "mean" as in pool_frames, by default config.pooling; "frames" for all frames (B, T, H).
+        layer: 0 is what enters the first layer, n what leaves the n-th; negative numbers count from the last. Layers
+            after it are not run. With "center" it computes the ten centre frames only, from the keys and values of all
+            frames; flash and flex attention compute all of its frames.
+        Equals hidden_states[layer] of `forward`, pooled. Raises ValueError for another pooling or layer.
+        """
+        pooling = pooling or self.config.pooling
+        count = len(self.layers)
+        if pooling not in ("center", "mean", "frames"):
+            raise ValueError(f"pooling is {pooling!r}: choose center, mean or frames.")
+        if not -count - 1 <= layer <= count:
+            raise ValueError(
+                f"layer is {layer} and this model has {count}: choose 0 (what enters the first) to {count}, or -1 "
+                f"(the last) to {-count - 1}."
+            )
+        hidden_states, mask = self._embed_frames(input_values, attention_mask)
+        layers = list(self.layers)[: layer % (count + 1)]
+        # Their masks come as (B, 1, queries, T) with equal rows, so that any ten of them serve ten queries.
+        few_queries = pooling == "center" and layers and self.config._attn_implementation in ("eager", "sdpa")
+        for before in layers[:-1] if few_queries else layers:
+            hidden_states = before(hidden_states, mask)
+        if pooling == "frames":
+            return hidden_states
+        if not few_queries:
+            return pool_frames(hidden_states, attention_mask, pooling=pooling)
+        weights = frame_weights(hidden_states, attention_mask, pooling=pooling)
+        weights, frames = weights.sort(dim=-1, descending=True, stable=True)  # the centre frames, in order, come first
+        weights, frames = weights[:, :CENTER_FRAMES], frames[:, :CENTER_FRAMES]
+        queries = hidden_states.take_along_dim(frames.unsqueeze(-1), dim=1)
+        mask = None if mask is None else mask[:, :, : frames.shape[1]]
+        return (weights.unsqueeze(1) @ layers[-1](hidden_states, mask, queries=queries)).squeeze(1)
+
+    def _embed_frames(
+        self, input_values: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what enters the first layer, and the mask as the attention implementation takes it."""
         if input_values is None:
             raise ValueError("input_values is missing: pass the feature extractor's output.")
         if attention_mask is not None and attention_mask.shape != input_values.shape[:2]:
@@ -288,12 +364,7 @@ class BrainBertModel(BrainBertPreTrainedModel):
             )
         hidden_states = self.embeddings(input_values)
         mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask)
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, **kwargs)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states,
-            pooler_output=pool_frames(hidden_states, attention_mask, pooling=self.config.pooling),
-        )
+        return hidden_states, mask
 
 
 class BrainBertForPreTraining(BrainBertPreTrainedModel):

@@ -34,12 +34,16 @@ class RunningStatistics:
         """Add an image (..., bins)."""
         frames = np.asarray(image, np.float64).reshape(-1, image.shape[-1])
         mean = frames.mean(axis=0)
-        total = self.count + len(frames)
+        self.merge(len(frames), mean, ((frames - mean) ** 2).sum(axis=0))
+
+    def merge(self, count: int, mean: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
+        """Add the count, mean and squares (summed squared distances from the mean) of other frames."""
+        if count == 0:
+            return
+        total = self.count + count
         difference = mean - self.mean
-        self.squares = (
-            self.squares + ((frames - mean) ** 2).sum(axis=0) + difference**2 * (self.count * len(frames) / total)
-        )
-        self.mean = self.mean + difference * (len(frames) / total)
+        self.squares = self.squares + squares + difference**2 * (self.count * count / total)
+        self.mean = self.mean + difference * (count / total)
         self.count = total
 
     @property

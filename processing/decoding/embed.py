@@ -1,119 +1,222 @@
-"""Embed the windows of a conditioned recording, contact by contact."""
+"""Embed the windows of a conditioned recording, block by block, and say what the embeddings depend on."""
 
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..atomic import written_whole
-from ..corpora import RunningStatistics
-from ..recordings import Recording, cut_clips, recording_clip_problems
+from ..recordings import Recording, RecordingStream
+from .statistics import block_statistics, merged_statistics
+from .windows import Block, Windows, made_ahead
+
+Statistics = Mapping[str, Mapping[str, Any]] | Literal["whole recording"]
+Pooling = Literal["center", "mean", "frames"]
 
 
-@torch.inference_mode()
 def embed_recording(
-    recording: Recording,
+    recording: Recording | RecordingStream,
     model: Any,
     extractor: Any,
     *,
     window_s: float = 5.0,
     stride_s: float | None = None,
-    statistics: Mapping[str, Mapping[str, Any]] | Literal["whole recording"] | None = None,
+    pooling: Pooling | None = None,
+    layer: int = -1,
+    statistics: Statistics | None = None,
     batch_size: int = 64,
     progress: bool = True,
 ) -> pa.Table:
-    """Return a table with one row per good contact and window.
+    """Return a table with one row per window and good contact, in this order; `embed_to_parquet` writes it in pieces.
 
     recording: conditioned, at the extractor's rate. model: a BrainBertModel; it is put in evaluation mode.
     window_s, stride_s: seconds; the stride is the window by default.
+    pooling, layer: see BrainBertModel.embed; by default the model's own pooling of its last layer.
     statistics: for normalization="recording": contact → statistics (fitted on a part of the recording that may be
-        looked at), or "whole recording": over its good windows, at least 60 s of each contact.
+        looked at), or "whole recording": over its good windows, at least 60 s of each contact, in a pass of its own.
+    batch_size: windows that the model sees at a time.
     Columns: recording, contact, start (sample), start_s, problem (why the window should not be trusted, "" when it may
-    be), embedding (a list of float32, the model's pooled frames; NaN where the window is flat or not finite). The
-    metadata of the table, key "brainbert", is JSON: model, front end, window, pooling, statistics, history.
+    be), embedding (a list of float32, for pooling="frames" a list of one per frame; NaN where the window is flat or not
+    finite). The metadata of the table, key "brainbert", is JSON: all that the embeddings depend on.
     Raises ValueError for another rate, a recording shorter than a window, statistics that are missing or too short.
     """
-    if extractor.normalization == "recording" and statistics is None:
-        raise ValueError(
-            'This model was trained with normalization="recording": give statistics="whole recording", or those of '
-            "each contact over a part of the recording."
-        )
-    if isinstance(statistics, str) and statistics != "whole recording":
-        raise ValueError(
-            f'statistics is {statistics!r}: give "whole recording", or a mapping of contact to statistics.'
-        )
-    stride_s = window_s if stride_s is None else stride_s
-    model.eval()
-    parts: list[pa.Table] = []
-    contacts = list(cut_clips(recording, clip_s=window_s, stride_s=stride_s))
-    for index, windows in tqdm(contacts, desc="embedding", unit="contact", disable=not progress, file=sys.stderr):
-        name = recording.contacts[index]
-        of_contact: Mapping[str, Any] | None = None
-        if isinstance(statistics, str):
-            of_contact = _statistics_of_contact(recording, index, extractor, window_s=window_s)
-        elif statistics is not None:
-            if name not in statistics:
-                raise ValueError(f"There are no statistics of contact {name}: give them, or leave the contact out.")
-            of_contact = statistics[name]
-        embedding = np.concatenate(
-            [
-                _embed_windows(
-                    windows[first : first + batch_size],
-                    model,
-                    extractor,
-                    of_contact,
-                    sampling_rate=recording.sampling_rate,
-                )
-                for first in range(0, len(windows), batch_size)
-            ]
-        )
-        start = np.arange(len(windows)) * round(stride_s * recording.sampling_rate)
-        problems = recording_clip_problems(recording, index, clip_s=window_s, stride_s=stride_s)
-        parts.append(
-            pa.table(
-                {
-                    "recording": [recording.id] * len(windows),
-                    "contact": [name] * len(windows),
-                    "start": start,
-                    "start_s": start / recording.sampling_rate,
-                    "problem": problems.tolist(),
-                    "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), embedding.shape[1]),
-                }
-            )
-        )
-    about = {
-        "model": {
-            "class": type(model).__name__,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "weights_sha256": weights_sha256(model),
-        },
-        "pooling": model.config.pooling,
-        "front_end": extractor.fingerprint,
-        "normalization": extractor.normalization,
-        "statistics": statistics if isinstance(statistics, str) or statistics is None else "given for each contact",
-        "window_s": window_s,
-        "stride_s": stride_s,
-        "sampling_rate": recording.sampling_rate,
-        "history": [dict(step) for step in recording.history],
-        "versions": {name: version(name) for name in ("brainbert", "torch", "transformers")},
-    }
-    return pa.concat_tables(parts).replace_schema_metadata({"brainbert": json.dumps(about)})
+    embedder = Embedder(
+        recording,
+        model,
+        extractor,
+        window_s=window_s,
+        stride_s=stride_s,
+        pooling=pooling,
+        layer=layer,
+        statistics=statistics,
+        batch_size=batch_size,
+    )
+    if embedder.needs_statistics:
+        grid = embedder.grid
+        with progress_bar("statistics", grid, range(len(grid)), progress=progress) as bar:
+            found = []
+            for block in made_ahead(grid.read, range(len(grid))):
+                found.append(embedder.statistics_of(block))
+                bar.update(grid.rows(block.number))
+        embedder.fit(found)
+    windows = embedder.windows
+    with progress_bar("embedding", windows, range(len(windows)), progress=progress) as bar:
+        tables = [embedder.embed(block, bar.update) for block in made_ahead(windows.read, range(len(windows)))]
+    return pa.concat_tables(tables).replace_schema_metadata(embedder.metadata)
 
 
-def write_embeddings(table: pa.Table, path: Path | str) -> None:
-    """Write a table of `embed_recording` as Parquet, whole or not at all."""
-    with written_whole(Path(path)) as temporary:
-        pq.write_table(table, temporary)
+class Embedder:
+    """A recording cut into blocks of windows, a model and its front end, and what is asked of them.
+
+    The arguments are those of `embed_recording`. windows: what is embedded; grid: windows side by side, of which the
+    statistics of the whole recording are taken where it needs_statistics. about: all that the embeddings depend on.
+    """
+
+    def __init__(
+        self,
+        recording: Recording | RecordingStream,
+        model: Any,
+        extractor: Any,
+        *,
+        window_s: float,
+        stride_s: float | None,
+        pooling: Pooling | None,
+        layer: int,
+        statistics: Statistics | None,
+        batch_size: int,
+    ) -> None:
+        _check_statistics(extractor, statistics)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
+        self.recording, self.model, self.extractor = recording, model.eval(), extractor
+        self.window_s, self.stride_s, self.batch_size = window_s, stride_s or window_s, batch_size
+        self.pooling: Pooling = pooling or model.config.pooling
+        layers = model.config.num_hidden_layers + 1
+        self.layer = layer % layers if -layers <= layer < layers else layer  # which the model refuses
+        self.device: torch.device = next(model.parameters()).device
+        self.needs_statistics = isinstance(statistics, str)
+        self._statistics: dict[str, Any] | None = None
+        if statistics is not None and not isinstance(statistics, str):
+            self._statistics = _statistics_of_contacts(statistics, recording.good, extractor)
+        self.grid = Windows(recording, window_s=window_s)
+        self.windows = Windows(
+            recording, window_s=window_s, stride_s=stride_s, values_per_window=self._values_per_window()
+        )
+        self.about: dict[str, Any] = json.loads(json.dumps(self._dependencies()))  # as it is read: lists for tuples
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a table of embeddings says about itself."""
+        return {"brainbert": json.dumps(self.about)}
+
+    def statistics_of(self, block: Block) -> dict[str, NDArray[np.float64]]:
+        """Return what a block of the grid adds to the statistics of the contacts."""
+        return block_statistics(block, self.grid, self.extractor, device=self.device)
+
+    def fit(self, blocks: Iterable[Mapping[str, NDArray[np.float64]]]) -> None:
+        """Take the statistics of the whole recording from what `statistics_of` gave for each block, in order."""
+        self._statistics = merged_statistics(blocks, self.grid, self.extractor, window_s=self.window_s)
+
+    def embed(self, block: Block, advance: Callable[[int], object]) -> pa.Table:
+        """Return the rows of a block; `advance` is told after each batch how many windows it held."""
+        contacts = len(self.windows.contacts)
+        voltage = torch.from_numpy(block.voltage).to(self.device)
+        voltage = voltage.unfold(1, self.windows.window, self.windows.stride)  # (contacts, windows, samples), a view
+        embeddings = []
+        for rows in torch.arange(len(block.starts) * contacts).split(self.batch_size):
+            start, contact = rows // contacts, rows % contacts
+            embeddings.append(self._embed_windows(voltage[contact, start], self._statistics_of(contact.numpy())))
+            advance(len(rows))
+        values = torch.cat(embeddings).cpu().numpy()
+        column = pa.array(values.reshape(-1))
+        for size in reversed(values.shape[1:]):
+            column = pa.FixedSizeListArray.from_arrays(column, size)
+        start_of_row = np.repeat(block.starts, contacts)
+        return pa.table(
+            {
+                "recording": [self.recording.id] * len(values),
+                "contact": list(self.windows.contacts) * len(block.starts),
+                "start": start_of_row,
+                "start_s": start_of_row / self.recording.sampling_rate,
+                "problem": block.problems.reshape(-1).tolist(),
+                "embedding": column,
+            }
+        )
+
+    @torch.inference_mode()
+    def _embed_windows(self, voltage: torch.Tensor, statistics: dict[str, Any] | None) -> torch.Tensor:
+        """Return (windows, …) float32, NaN for windows of (windows, samples) without signal."""
+        inputs = self.extractor(
+            voltage, sampling_rate=self.recording.sampling_rate, statistics=statistics, on_invalid="mask"
+        )
+        # Windows have one length, so a row is signal from end to end or not at all: attention needs no mask.
+        embedding = self.model.embed(inputs["input_values"], pooling=self.pooling, layer=self.layer).float()
+        valid = inputs["attention_mask"][:, 0].bool().reshape(-1, *[1] * (embedding.ndim - 1))
+        return torch.where(valid, embedding, torch.nan)
+
+    def _statistics_of(self, contacts: NDArray[np.integer]) -> dict[str, Any] | None:
+        if self._statistics is None:
+            return None
+        return self._statistics | {name: self._statistics[name][contacts] for name in ("mean", "std")}
+
+    def _values_per_window(self) -> int:
+        """Embed a made-up window: what extractor or model refuses is refused before minutes of reading."""
+        bins = self.extractor.feature_size
+        statistics = {"fingerprint": self.extractor.fingerprint, "mean": np.zeros(bins), "std": np.ones(bins)}
+        ramp = torch.linspace(-1, 1, self.grid.window, device=self.device)
+        by_recording = self.extractor.normalization == "recording"
+        return self._embed_windows(ramp, statistics if by_recording else None).numel()
+
+    def _dependencies(self) -> dict[str, Any]:
+        recording, model, extractor, given = self.recording, self.model, self.extractor, self._statistics
+        return {
+            "recording": recording.id,
+            "contacts": self.windows.contacts,
+            "samples": recording.num_samples,
+            "sampling_rate": recording.sampling_rate,
+            "history": recording.history,
+            "artefacts_sha256": _sha256(recording.artefacts),
+            "model": {
+                "class": type(model).__name__,
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+                "weights_sha256": weights_sha256(model),
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "heads": model.config.num_attention_heads,
+                "attention": model.config._attn_implementation,
+            },
+            "layer": self.layer,
+            "pooling": self.pooling,
+            "front_end": extractor.fingerprint,
+            "normalization": extractor.normalization,
+            "corpus_statistics_sha256": _sha256([extractor.mean, extractor.std]),
+            "statistics": "whole recording" if self.needs_statistics else given and "given for each contact",
+            "statistics_sha256": given and _sha256([given["mean"].tolist(), given["std"].tolist()]),
+            "window_s": self.window_s,
+            "stride_s": self.stride_s,
+            "block_windows": self.windows.per_block,
+            "batch_size": self.batch_size,
+            "device": self.device.type,
+            "versions": {name: version(name) for name in ("brainbert", "torch", "transformers", "numpy", "scipy")},
+        }
+
+
+def progress_bar(what: str, windows: Windows, blocks: range, *, done: int = 0, progress: bool) -> Any:
+    """Return a bar over the windows of these blocks, with the time left."""
+    return tqdm(
+        total=sum(windows.rows(number) for number in blocks),
+        initial=done,
+        desc=what,
+        unit=" windows",
+        disable=not progress,
+        file=sys.stderr,
+    )
 
 
 def weights_sha256(model: torch.nn.Module) -> str:
@@ -125,33 +228,42 @@ def weights_sha256(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _embed_windows(
-    windows: NDArray[np.float32],
-    model: Any,
-    extractor: Any,
-    statistics: Mapping[str, Any] | None,
-    *,
-    sampling_rate: float,
-) -> NDArray[np.float32]:
-    voltage = torch.tensor(windows, device=next(model.parameters()).device)
-    inputs = extractor(voltage, sampling_rate=sampling_rate, statistics=statistics, on_invalid="mask")
-    pooled = model(**inputs).pooler_output.float()
-    valid = inputs["attention_mask"].bool().any(-1, keepdim=True)
-    embedding: NDArray[np.float32] = torch.where(valid, pooled, torch.nan).cpu().numpy()
-    return embedding
-
-
-def _statistics_of_contact(recording: Recording, index: int, extractor: Any, *, window_s: float) -> dict[str, Any]:
-    """Return the statistics of one contact over its good windows, as a corpus of this recording would have them."""
-    samples = round(window_s * recording.sampling_rate)
-    good = recording_clip_problems(recording, index, clip_s=window_s) == ""
-    if good.sum() * window_s < extractor.minimum_recording_s:
+def _check_statistics(extractor: Any, statistics: Statistics | None) -> None:
+    if isinstance(statistics, str) and statistics != "whole recording":
         raise ValueError(
-            f"Contact {recording.contacts[index]} has {good.sum() * window_s:g} s of good signal and its statistics "
-            f"need {extractor.minimum_recording_s:g} s: use a longer recording, or give statistics."
+            f'statistics is {statistics!r}: give "whole recording", or a mapping of contact to statistics.'
         )
-    running = RunningStatistics()
-    for number in np.flatnonzero(good):
-        window = recording.data[index, number * samples : (number + 1) * samples]
-        running.add(extractor.spectrogram(window, sampling_rate=recording.sampling_rate).numpy())
-    return {"fingerprint": extractor.fingerprint, "mean": running.mean, "std": running.std}
+    if extractor.normalization == "recording" and statistics is None:
+        raise ValueError(
+            'This model was trained with normalization="recording": give statistics="whole recording", or those of '
+            "each contact over a part of the recording."
+        )
+    if extractor.normalization != "recording" and statistics is not None:
+        raise ValueError(
+            f'statistics belong to normalization="recording" and this model was trained with '
+            f'"{extractor.normalization}": leave them out.'
+        )
+
+
+def _statistics_of_contacts(
+    statistics: Mapping[str, Mapping[str, Any]], contacts: tuple[str, ...], extractor: Any
+) -> dict[str, Any]:
+    """Return {"fingerprint", "mean", "std"} with one row per contact; the extractor looks at the numbers."""
+    for name in contacts:
+        if name not in statistics:
+            raise ValueError(f"There are no statistics of contact {name}: give them, or leave the contact out.")
+        if statistics[name]["fingerprint"] != extractor.fingerprint:
+            raise ValueError(
+                f"The statistics of contact {name} were computed with the front end {statistics[name]['fingerprint']} "
+                f"and this one is {extractor.fingerprint}: compute them again with this extractor."
+            )
+    rows = {which: [np.asarray(statistics[name][which], np.float64) for name in contacts] for which in ("mean", "std")}
+    if {row.shape for row in rows["mean"] + rows["std"]} != {(extractor.feature_size,)}:
+        raise ValueError(
+            f"Statistics hold {extractor.feature_size} means and deviations, one a bin: compute them again."
+        )
+    return {"fingerprint": extractor.fingerprint} | {which: np.stack(values) for which, values in rows.items()}
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -7,13 +7,14 @@ Signals are (contacts, samples), frequencies in hertz. Nothing here reads files.
 """
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import welch
 
-from .artefacts import bridged, gaps_of, runs
-from .recording import Recording
+from .artefacts import bridged, gaps_between, gaps_of, joined_runs, run_edges
+from .recording import AnyRecording, Recording
 
 FRONT_END_HZ = 200.0  # the model's top bin
 # Brain signal falls by up to 12 dB an octave (1/f to the fourth in amplitude squared); with a quarter of an octave of
@@ -28,6 +29,7 @@ _LOWEST_CLIFF_HZ = 20.0
 _HIGH_PASS_DB = 6.0
 _SECONDS_LOOKED_AT = 120.0
 _CONTACTS_LOOKED_AT = 16
+_PIECE_SAMPLES = 2**15
 
 
 def estimate_band(recording: Recording, *, warn: bool = True) -> tuple[float, float]:
@@ -38,29 +40,60 @@ def estimate_band(recording: Recording, *, warn: bool = True) -> tuple[float, fl
     warn: warn when the upper edge is under 200 Hz, the front end's top bin.
     Raises ValueError when no good contact has a changing signal.
     """
-    changing = [
-        row
+    changing = {
+        name: run_edges(gaps_of(row))
         for name, row in zip(recording.contacts, recording.data, strict=True)
         if name not in recording.bad and standard_deviation(row) > 0
-    ]
-    finite = [row for row in changing if not gaps_of(row).any()] or changing
-    if not finite:
-        raise ValueError("No good contact has a finite, changing signal; look at assess_quality(recording) first.")
-    chosen = np.linspace(0, len(finite) - 1, min(len(finite), _CONTACTS_LOOKED_AT)).round().astype(int)
-    # The middle of the recording: amplifiers settle at the start and are unplugged at the end.
-    length = min(recording.num_samples, int(_SECONDS_LOOKED_AT * recording.sampling_rate))
-    missing = np.zeros(recording.num_samples, dtype=bool)
-    for i in chosen:
-        missing |= gaps_of(finite[i])
-    first, end = max(runs(~missing), key=lambda run: run[1] - run[0], default=(0, recording.num_samples))
-    start = min(max((first + end - length) // 2, 0), recording.num_samples - length)
-    pieces = [finite[i][start : start + length] for i in chosen]
-    low, high = band_of(np.stack([bridged(piece, gaps_of(piece)) for piece in pieces]), recording.sampling_rate)
-    if recording.band_hz is not None:
-        low, high = max(low, recording.band_hz[0]), min(high, recording.band_hz[1])
+    }
+    low, high = band_beside_gaps(recording, changing)
     if warn and narrow_band_problem(high):
         warnings.warn(narrow_band_problem(high), stacklevel=2)
-    return (min(low, high / 2), high)
+    return low, high
+
+
+def band_beside_gaps(
+    recording: AnyRecording, changing: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> tuple[float, float]:
+    """Return what `estimate_band` does, from 120 s of the signal and what is known of the rest.
+
+    changing: good contacts whose signal changes -> first samples of their gaps, and those one past their last.
+    Raises ValueError when there are none.
+    """
+    finite = [name for name, (start, _) in changing.items() if not len(start)] or list(changing)
+    if not finite:
+        raise ValueError("No good contact has a finite, changing signal; look at assess_quality(recording) first.")
+    places = np.linspace(0, len(finite) - 1, min(len(finite), _CONTACTS_LOOKED_AT)).round().astype(int)
+    chosen = [finite[place] for place in places]
+    # The middle of the recording: amplifiers settle at the start and are unplugged at the end.
+    length = min(recording.num_samples, int(_SECONDS_LOOKED_AT * recording.sampling_rate))
+    first, last = _longest_between(
+        *joined_runs(*(np.concatenate([changing[name][end] for name in chosen]) for end in (0, 1))),
+        num_samples=recording.num_samples,
+    )
+    start = min(max((first + last - length) // 2, 0), recording.num_samples - length)
+    rows = [recording.contacts.index(name) for name in chosen]
+    # In pieces, because a stretch is read of all contacts.
+    pieces = [
+        recording.read(begin, min(begin + _PIECE_SAMPLES, start + length))[rows]
+        for begin in range(start, start + length, _PIECE_SAMPLES)
+    ]
+    signals = np.concatenate(pieces, axis=1)
+    low, high = band_of(
+        np.stack([bridged(row, gaps_between(row, *run_edges(gaps_of(row)))) for row in signals]),
+        recording.sampling_rate,
+    )
+    if recording.band_hz is not None:
+        low, high = max(low, recording.band_hz[0]), min(high, recording.band_hz[1])
+    return min(low, high / 2), high
+
+
+def _longest_between(start: NDArray[np.int64], stop: NDArray[np.int64], *, num_samples: int) -> tuple[int, int]:
+    """Return the first and one past the last sample of the longest stretch outside the runs; all when there is none."""
+    begins, ends = np.concatenate([[0], stop]), np.concatenate([start, [num_samples]])
+    longest = int(np.argmax(ends - begins))
+    if ends[longest] <= begins[longest]:
+        return 0, num_samples
+    return int(begins[longest]), int(ends[longest])
 
 
 def standard_deviation(signal: NDArray[np.floating]) -> float:

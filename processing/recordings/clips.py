@@ -9,12 +9,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from .quality import FLAT_SD_UV, contact_problem, inspect_contact
-from .recording import Recording
+from .artefacts import run_edges
+from .inspection import inspect_contact
+from .quality import FLAT_SD_UV, contact_problem
+from .recording import Recording, RecordingHeader
 
 # Rounding after a resampler leaves zeros that are not quite zero; no amplifier resolves a thousandth of a microvolt.
 ZERO_UV = 1e-3
-ZERO_RUN_S = 0.05
+# The shortest wavelet of the superlets lasts 24 ms, and over zeros alone it has no magnitude.
+ZERO_RUN_S = 0.02
 # In a short clip one spike-and-wave complex is a large share of the time, so more of it is allowed than of a recording.
 CLIP_SPIKING_SHARE = 0.1
 REASONS = ("not finite", "flat", "zeros", "clipped", "spiking", "artefact")
@@ -29,7 +32,7 @@ def cut_clips(
     Clip k starts at sample k · stride; what is left at the end is not used. The clips are read-only views.
     Raises ValueError when the recording is shorter than one clip.
     """
-    samples, stride = _clip_and_stride(recording, clip_s=clip_s, stride_s=stride_s)
+    samples, stride = clip_and_stride(recording, clip_s=clip_s, stride_s=stride_s)
     return (
         (index, sliding_window_view(recording.data[index], samples)[::stride])
         for index, name in enumerate(recording.contacts)
@@ -37,7 +40,7 @@ def cut_clips(
     )
 
 
-def _clip_and_stride(recording: Recording, *, clip_s: float, stride_s: float | None) -> tuple[int, int]:
+def clip_and_stride(recording: RecordingHeader, *, clip_s: float, stride_s: float | None) -> tuple[int, int]:
     """Return the samples of a clip and of a stride: 10240 and 10240 for 5 s at 2048 Hz."""
     rate = recording.sampling_rate
     samples = round(clip_s * rate)
@@ -58,7 +61,7 @@ def check_clips(clips: NDArray[np.floating], *, sampling_rate: float = 2048.0) -
     """Return for each clip of (clips, samples) in µV why it should not be used, "" when it should.
 
     Reasons, the first that holds: "not finite"; "flat" (standard deviation under 0.05 µV, or most of it one value);
-    "zeros" (a stretch of zeros longer than 50 ms); "clipped" (over 1 % of the time in runs at its own maximum or
+    "zeros" (a stretch of zeros longer than 20 ms); "clipped" (over 1 % of the time in runs at its own maximum or
     minimum); "spiking" (over 10 % of the time beyond 20 robust standard deviations).
     sampling_rate: Hz, of the clips; the model's by default.
     After a filter, zeros and clipping may be hidden: `recording_clip_problems` also knows what the reader saw.
@@ -76,14 +79,28 @@ def recording_clip_problems(
     Clips are those of `cut_clips`. An artefact is a stretch that was missing, zero, held or clipped before filtering,
     with what the filters since have smeared around it.
     """
-    samples, stride = _clip_and_stride(recording, clip_s=clip_s, stride_s=stride_s)
-    reasons = check_clips(
-        sliding_window_view(recording.data[index], samples)[::stride], sampling_rate=recording.sampling_rate
+    samples, stride = clip_and_stride(recording, clip_s=clip_s, stride_s=stride_s)
+    clips = sliding_window_view(recording.data[index], samples)[::stride]
+    return clip_problems(recording, index, clips, np.arange(len(clips)) * stride)
+
+
+def clip_problems(
+    recording: RecordingHeader, index: int, clips: NDArray[np.floating], starts: NDArray[np.integer]
+) -> NDArray[np.str_]:
+    """Return the reasons of `recording_clip_problems` for some clips of one contact, wherever they were read from.
+
+    recording: what the clips were cut from, or its header. index: of the contact. clips: (clips, samples) in µV.
+    starts: (clips,), the sample of the recording that each clip starts with.
+    """
+    reasons = check_clips(clips, sampling_rate=recording.sampling_rate)
+    stretches = (
+        np.array(recording.artefacts.get(recording.contacts[index], ())).reshape(-1, 2) * recording.sampling_rate
     )
-    starts = np.arange(len(reasons)) * stride
-    for begin, end in recording.artefacts.get(recording.contacts[index], ()):
-        touched = (starts < end * recording.sampling_rate) & (starts + samples > begin * recording.sampling_rate)
-        reasons[touched & (reasons == "")] = "artefact"
+    stretches = stretches[np.argsort(stretches[:, 0])]
+    # A clip touches a stretch when, of those that start before its end, the one that lasts longest reaches into it.
+    latest = np.concatenate([[-np.inf], np.maximum.accumulate(stretches[:, 1])])
+    touched = latest[np.searchsorted(stretches[:, 0], starts + clips.shape[1])] > starts
+    reasons[touched & (reasons == "")] = "artefact"
     return reasons
 
 
@@ -92,9 +109,12 @@ def _clip_problem(clip: NDArray[np.floating], sampling_rate: float) -> str:
         return "not finite"
     if clip.std(dtype=np.float64) < FLAT_SD_UV:
         return "flat"
-    findings, _ = inspect_contact(np.where(np.abs(clip) <= ZERO_UV, 0.0, clip), sampling_rate)
-    if findings["zero_share"] * len(clip) > ZERO_RUN_S * sampling_rate:
-        return "zeros"
+    zero = np.abs(clip) <= ZERO_UV
+    if zero.sum() > ZERO_RUN_S * sampling_rate:
+        start, stop = run_edges(zero)
+        if (stop - start).max() > ZERO_RUN_S * sampling_rate:
+            return "zeros"
+    findings = dict(inspect_contact(np.where(zero, 0.0, clip), sampling_rate).findings)
     if findings["spiking_share"] <= CLIP_SPIKING_SHARE:
         findings["spiking_share"] = 0.0
     return contact_problem(findings)

@@ -1,13 +1,16 @@
 """From a recording as it was read to one that the model expects, in the one order that is right."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from .artefacts import fill_gaps
 from .filters import remove_line_noise
-from .quality import CLIPPED_SHARE, FLAT_SD_UV, HELD_SHARE, SPIKING_SD, SPIKING_SHARE, assess_quality
-from .recording import Recording, mark_bad
-from .reference import bipolar, common_average, laplacian
+from .inspection import SPIKING_SD
+from .quality import CLIPPED_SHARE, FLAT_SD_UV, HELD_SHARE, SPIKING_SHARE, QualityReport, assess_quality
+from .recording import Recording, RecordingHeader, mark_bad
+from .reference import Reference, plan_bipolar, plan_common_average, plan_laplacian
 from .resample import resample
+
+_Header = TypeVar("_Header", bound=RecordingHeader)
 
 
 def condition(
@@ -29,13 +32,34 @@ def condition(
     Warns as `assess_quality` does.
     Raises ValueError when no good contact is left, and what the steps raise.
     """
+    refuse_request(recording, reference=reference)
+    recording = with_quality(recording, assess_quality(recording))
+    recording = fill_gaps(recording)
+    if line_frequency_hz is None:
+        recording = recording.with_step("remove_line_noise", {"method": "none"})
+    else:
+        recording = remove_line_noise(recording, line_frequency_hz, method=notch)
+    plan = plan_reference_called(reference, recording.header, ends=ends)
+    if plan is not None:
+        recording = plan.header.with_data(plan.apply(recording.data))
+    return resample(recording, sampling_rate)
+
+
+def refuse_request(recording: RecordingHeader, *, reference: str) -> None:
+    """Raise ValueError for a reference that is none of ours, or a recording that was conditioned already."""
     references = ("laplacian", "bipolar", "common-average", "none")
     if reference not in references:
         raise ValueError(f"reference is {reference!r}; use one of {', '.join(references)}.")
     done = [entry["step"] for entry in recording.history if entry["step"] in ("condition", "resample")]
     if done:
         raise ValueError(f"The recording already went through {done[0]}; condition the recording as it was read.")
-    report = assess_quality(recording)
+
+
+def with_quality(recording: _Header, report: QualityReport) -> _Header:
+    """Return the recording with bad contacts marked, artefacts and pass band as in the report.
+
+    Raises ValueError when no good contact is left.
+    """
     if len(report.bad) == len(recording.contacts):
         reasons = ", ".join(f"{name}: {reason}" for name, reason in list(report.bad.items())[:6])
         raise ValueError(
@@ -48,22 +72,20 @@ def condition(
         "clipped_share": CLIPPED_SHARE,
         "spiking": [SPIKING_SD, SPIKING_SHARE],
     }
-    recording = mark_bad(recording, report.bad)
-    recording = recording.with_step(
+    return mark_bad(recording, report.bad).with_step(
         "quality",
         {"thresholds": thresholds, "band_hz": list(report.band_hz or ())},
         artefacts=report.artefacts,
         band_hz=report.band_hz,
     )
-    recording = fill_gaps(recording)
-    if line_frequency_hz is None:
-        recording = recording.with_step("remove_line_noise", {"method": "none"})
-    else:
-        recording = remove_line_noise(recording, line_frequency_hz, method=notch)
+
+
+def plan_reference_called(
+    reference: str, header: RecordingHeader, *, ends: Literal["drop", "one-sided"]
+) -> Reference | None:
+    """Return the reference of this name for a recording, None for "none"; raises what planning it raises."""
     if reference == "laplacian":
-        recording = laplacian(recording, ends=ends)
-    elif reference == "bipolar":
-        recording = bipolar(recording)
-    elif reference == "common-average":
-        recording = common_average(recording)
-    return resample(recording, sampling_rate)
+        return plan_laplacian(header, ends=ends)
+    if reference == "bipolar":
+        return plan_bipolar(header)
+    return plan_common_average(header) if reference == "common-average" else None

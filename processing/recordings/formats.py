@@ -7,9 +7,10 @@ volts. All are refused here.
 
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,10 +211,13 @@ def refusing_broken(path: Path, format_name: str) -> Iterator[None]:
     """Turn whatever a reader raises on a broken file into one ValueError without folders, and hush its warnings.
 
     Its own error is not chained: the message, and so a traceback in somebody's log, may hold a patient's folder.
-    The warnings hold paths and dates; what matters of them is checked by us.
+    The warnings hold paths and dates; what matters of them is checked by us. They come when a file is opened; stretches
+    of it may be read in another thread, which must leave the filter of warnings alone: it is that of all threads.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    in_main = threading.current_thread() is threading.main_thread()
+    with warnings.catch_warnings() if in_main else nullcontext():
+        if in_main:
+            warnings.simplefilter("ignore")
         try:
             yield
         except Exception as error:

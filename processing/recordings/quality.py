@@ -1,33 +1,30 @@
 """Say which contacts of a recording, and which of its samples, are not signal.
 
-Signals are (contacts, samples) in microvolts, rates in hertz, stretches in seconds. Nothing here reads files.
+Signals are (contacts, samples) in microvolts, rates in hertz, stretches in seconds. Nothing here opens files.
 Look at a recording before it is filtered: afterwards a lost packet or a clipped wave is no longer flat.
 """
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from .artefacts import Stretches, marked_samples, merged, runs
-from .band import estimate_band, narrow_band_problem
-from .recording import Recording
+from .artefacts import Stretches, in_seconds, marked_samples, merged
+from .band import band_beside_gaps, narrow_band_problem
+from .inspection import ContactInspector, Inspection
+from .recording import AnyRecording, Recording, RecordingStream, blocks
 
 # Below any amplifier's noise: the quietest clinical ones have about 1 µV over 0.5 to 500 Hz.
 FLAT_SD_UV = 0.05
-# An amplifier never repeats one value for 50 ms; in quantised clean recordings (16 bit) the longest run was 5 samples.
-HELD_S = 0.05
-# Samples at the very maximum or minimum, in a row: clean recordings have 1, clipped ones 5 and more.
-CLIPPED_RUN_SAMPLES = 5
-CLIPPED_RUN_S = 0.005
 # A contact is bad when more of it than this is missing, zero or held; shorter stretches only cost the clips they touch.
 HELD_SHARE = 0.2
 CLIPPED_SHARE = 0.01
 # Epileptic spikes and seizures are physiology: recordings full of both have up to 0.6 % of their samples beyond 20
 # robust standard deviations; spikes of 40 of them once a second reach 3 to 4 %.
-SPIKING_SD = 20.0
 SPIKING_SHARE = 0.05
 # Intracranial signals have 5 to 500 µV; a file in mV or nV that says µV is wrong by a thousand.
 PLAUSIBLE_SD_UV = (0.5, 5000.0)
@@ -85,36 +82,59 @@ class QualityReport:
     __str__ = to_text
 
 
-def assess_quality(recording: Recording) -> QualityReport:
+def assess_quality(recording: AnyRecording) -> QualityReport:
     """Look for flat, missing, zero, held, clipped and spiking signal in each contact, and estimate the pass band.
 
+    recording: in memory or a stream, which is read once, in blocks; both have the same report.
+    In recordings longer than 2^18 samples (128 s at 2048 Hz), spikes are looked for in as many samples of each contact,
+    spread over the recording.
     Returns a report; the recording stays as it is (use `mark_bad(recording, report.bad)`).
     Warns when the band is narrower than the front end's 200 Hz, which reading leaves to this function; and when
     amplitudes suggest a wrong unit, unless the recording comes from `read_recording`, which has said so already.
     """
+    return quality_report(recording, inspect_contacts(recording, progress=False), stacklevel=3)
+
+
+def inspect_contacts(recording: AnyRecording, *, progress: bool) -> dict[str, Inspection]:
+    """Go once through a recording, in blocks, and return contact -> what was found in it."""
+    inspectors = [ContactInspector(recording.num_samples, recording.sampling_rate) for _ in recording.contacts]
+    for start, stop in tqdm(
+        blocks(recording), desc="checking the signal", unit="block", disable=not progress, file=sys.stderr
+    ):
+        for inspector, row in zip(inspectors, recording.read(start, stop), strict=True):
+            inspector.add(row)
+    return {name: inspector.finish() for name, inspector in zip(recording.contacts, inspectors, strict=True)}
+
+
+def quality_report(
+    recording: AnyRecording, inspections: Mapping[str, Inspection], *, stacklevel: int = 2
+) -> QualityReport:
+    """Return the report of `assess_quality` from what was found in each contact.
+
+    stacklevel: of the warnings.
+    """
     table: list[dict[str, object]] = []
     bad: dict[str, str] = {}
     artefacts: dict[str, Stretches] = {}
-    for name, signal in zip(recording.contacts, recording.data, strict=True):
-        findings, unusable = inspect_contact(signal, recording.sampling_rate)
-        reason = recording.bad.get(name) or contact_problem(findings)
+    for name, inspection in inspections.items():
+        reason = recording.bad.get(name) or contact_problem(inspection.findings)
         if reason:
             bad[name] = reason
-        found = [(a / recording.sampling_rate, b / recording.sampling_rate) for a, b in runs(unusable)]
+        found = in_seconds(*inspection.unusable, sampling_rate=recording.sampling_rate)
         stretches = merged([*found, *recording.artefacts.get(name, ())])
         if stretches:
             artefacts[name] = stretches
-        table.append({"contact": name, "reason": reason, **findings})
+        table.append({"contact": name, "reason": reason, **inspection.findings})
     narrow = wrong_unit = ""
-    amplitudes = [float(str(entry["sd_uv"])) for entry in table if entry["contact"] not in bad]
+    amplitudes = [inspections[name].findings["sd_uv"] for name in recording.contacts if name not in bad]
     band = None
     if amplitudes:
-        band = estimate_band(replace(recording, bad=bad), warn=False)
+        band = _band(recording, inspections, bad)
         narrow, wrong_unit = narrow_band_problem(band[1]), unit_problem(float(np.median(amplitudes)))
-    said_by_reader = any(entry["step"] == "read" for entry in recording.history)
+    said_by_reader = isinstance(recording, Recording) and any(entry["step"] == "read" for entry in recording.history)
     for message in (narrow, "" if said_by_reader else wrong_unit):
         if message:
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, stacklevel=stacklevel)
     return QualityReport(
         table=tuple(table),
         bad=bad,
@@ -124,6 +144,24 @@ def assess_quality(recording: Recording) -> QualityReport:
         num_samples=recording.num_samples,
         warnings=tuple(message for message in (narrow, wrong_unit) if message),
     )
+
+
+def _band(
+    recording: AnyRecording, inspections: Mapping[str, Inspection], bad: Mapping[str, str]
+) -> tuple[float, float]:
+    changing = {
+        name: (inspection.gaps.start, inspection.gaps.stop)
+        for name, inspection in inspections.items()
+        if inspection.findings["sd_uv"] > 0
+    }
+    # `read_recording` has looked at the contacts that the file calls good; a stream comes without that estimate.
+    known = {name: gaps for name, gaps in changing.items() if name not in recording.bad}
+    if isinstance(recording, RecordingStream) and known:
+        recording = replace(recording, band_hz=band_beside_gaps(recording, known))
+        if not set(bad) & set(known):
+            assert recording.band_hz is not None
+            return recording.band_hz
+    return band_beside_gaps(recording, {name: gaps for name, gaps in changing.items() if name not in bad})
 
 
 def unit_problem(typical_sd_uv: float) -> str:
@@ -150,39 +188,3 @@ def contact_problem(findings: Mapping[str, float]) -> str:
     if findings["spiking_share"] > SPIKING_SHARE:
         return "spiking"
     return ""
-
-
-def inspect_contact(signal: NDArray[np.floating], sampling_rate: float) -> tuple[dict[str, float], NDArray[np.bool_]]:
-    """Measure one contact (samples,) in µV: the numbers of the quality table, and its unusable samples.
-
-    sd_uv is taken over the finite samples; zero, held and clipped are shares of time in runs of one value (held counts
-    zeros too); spiking is the share beyond 20 robust standard deviations (1.4826 median absolute deviations).
-    """
-    values = signal.astype(np.float64)
-    finite = np.isfinite(values)
-    unusable = ~finite
-    findings = dict.fromkeys(("sd_uv", "zero_share", "held_share", "clipped_share", "spiking_share"), 0.0)
-    findings["nan_share"] = float(unusable.mean())
-    if not finite.any():
-        return findings, unusable
-    present = values[finite]
-    findings["sd_uv"] = float(present.std())
-    lowest, highest = present.min(), present.max()
-
-    edges = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1], [True]]))
-    lengths, level = np.diff(edges), values[edges[:-1]]
-    held = (lengths >= max(HELD_S * sampling_rate, 2)) & np.isfinite(level)
-    at_rail = (level == lowest) | (level == highest)
-    clipped = at_rail & (lengths >= max(CLIPPED_RUN_S * sampling_rate, CLIPPED_RUN_SAMPLES)) & (lowest < highest)
-    samples = len(values)
-    findings["zero_share"] = float(lengths[held & (level == 0)].sum() / samples)
-    findings["held_share"] = float(lengths[held].sum() / samples)
-    findings["clipped_share"] = float(lengths[clipped & (level != 0)].sum() / samples)
-    unusable |= np.repeat(held | clipped, lengths)
-
-    middle = np.median(present)
-    deviation = np.abs(present - middle)
-    robust_sd = 1.4826 * np.median(deviation)
-    if robust_sd > 0:
-        findings["spiking_share"] = float((deviation > SPIKING_SD * robust_sd).sum() / samples)
-    return findings, unusable

@@ -6,6 +6,7 @@ Subject information, dates, experimenter, free-text annotations and paths stay b
 import difflib
 import hashlib
 import sys
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from .bids import electrode_positions, find_recording, find_sidecars, open_bids,
 from .contacts import clean_name, guess_contacts
 from .formats import MICROVOLTS, Channel, check_references, format_of, open_raw, read_channels, refusing_broken
 from .quality import unit_problem
-from .recording import CONTACT_TYPES, Recording
+from .recording import CONTACT_TYPES, Recording, RecordingStream
 
 _BLOCK_VALUES = 2**22  # 32 MiB of float64 at a time
 
@@ -57,6 +58,53 @@ def read_recording(
     Raises FileNotFoundError, and ValueError for a format that is not read here, a header that names files elsewhere,
     several matching recordings, no brain contact, or a unit that is no voltage.
     """
+    recording = open_recording(
+        path,
+        subject=subject,
+        session=session,
+        task=task,
+        acquisition=acquisition,
+        run=run,
+        contacts=contacts,
+        unit=unit,
+        recording_id=recording_id,
+        keep_labels=keep_labels,
+    ).load()
+    spread = [
+        deviation
+        for name, row in zip(recording.contacts, recording.data, strict=True)
+        if name not in recording.bad and (deviation := standard_deviation(row)) > 0
+    ]
+    if not spread:  # nothing to estimate from; assess_quality will say why
+        return recording
+    message = unit_problem(float(np.median(spread)))
+    if message:
+        warnings.warn(message, stacklevel=2)
+    return replace(recording, band_hz=estimate_band(recording, warn=False))
+
+
+def open_recording(
+    path: str | Path,
+    *,
+    subject: str | None = None,
+    session: str | None = None,
+    task: str | None = None,
+    acquisition: str | None = None,
+    run: str | int | None = None,
+    contacts: Sequence[str] | Mapping[str, str] | None = None,
+    unit: str | None = None,
+    recording_id: str | None = None,
+    keep_labels: bool = False,
+) -> RecordingStream:
+    """Open a recording as `read_recording` reads it, and leave its samples in the file until they are asked for.
+
+    The arguments are those of `read_recording`. Without recording_id the file is read once, from end to end, for its
+    hash.
+    The pass band is what the header says, None when it says none, and the amplitudes are not looked at:
+    `condition_stream` does both in its first pass over the file.
+    Returns a RecordingStream; `.read(start, stop)` takes samples, `.load()` takes all.
+    Raises what `read_recording` raises; `.read` raises ValueError when the file is broken further on.
+    """
     path = Path(path)
     if unit is not None and unit not in MICROVOLTS:
         raise ValueError(f"unit is {unit!r}; use 'V', 'mV', 'µV', 'uV', 'nV' or 'pV'.")
@@ -88,15 +136,14 @@ def read_recording(
         raise ValueError(
             f"{path.name!r} leads to a file other than its own data, which is not followed; export it anew."
         )
-
-    data = _microvolts(path, raw, picks=picks, scales=scales)
     if recording_id is None:
         recording_id = _content_hash([*files, *sidecars.values()])
     located = np.array([positions.get(name, np.full(3, np.nan)) for name in kinds], dtype=np.float64)
     known = bool(np.isfinite(located).any())
     header_band = _header_band(raw, [channels[row] for row in rows])
-    recording = Recording(
-        data=data,
+    return RecordingStream(
+        source=_FileSamples(path, raw, picks=picks, scales=scales),
+        num_samples=int(raw.n_times),
         sampling_rate=float(raw.info["sfreq"]),
         contacts=tuple(names.values()),
         types=tuple(kinds.values()),
@@ -119,17 +166,6 @@ def read_recording(
         subject=recording_id if subject is None else subject,
         session=session or "",
     )
-    spread = [
-        deviation
-        for name, row in zip(recording.contacts, recording.data, strict=True)
-        if name not in bad and (deviation := standard_deviation(row)) > 0
-    ]
-    if not spread:  # nothing to estimate from; assess_quality will say why
-        return recording
-    message = unit_problem(float(np.median(spread)))
-    if message:
-        warnings.warn(message, stacklevel=2)
-    return replace(recording, band_hz=estimate_band(recording, warn=False))
 
 
 def identify_recording(
@@ -245,15 +281,22 @@ def _same_rate(path: Path, raw: Any, channels: list[Channel], rows: list[int]) -
     return open_raw(path, labels=labels), list(range(len(rows)))
 
 
-def _microvolts(path: Path, raw: Any, *, picks: list[int], scales: NDArray[np.float64]) -> NDArray[np.float32]:
-    samples = int(raw.n_times)
-    data = np.empty((len(picks), samples), dtype=np.float32)
-    block = max(1, _BLOCK_VALUES // len(raw.ch_names))
-    with refusing_broken(path, "a complete recording"):
-        for start in range(0, samples, block):
-            stop = min(start + block, samples)
-            data[:, start:stop] = raw.get_data(picks=picks, start=start, stop=stop, verbose="ERROR") * scales[:, None]
-    return data
+class _FileSamples:
+    """Read stretches of an open file in µV; one at a time, whichever thread asks."""
+
+    def __init__(self, path: Path, raw: Any, *, picks: list[int], scales: NDArray[np.float64]) -> None:
+        self._path, self._raw, self._picks, self._scales = path, raw, picks, scales
+        self._lock = threading.Lock()
+
+    def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
+        data = np.empty((len(self._picks), stop - start), dtype=np.float32)
+        block = max(1, _BLOCK_VALUES // len(self._raw.ch_names))
+        with self._lock, refusing_broken(self._path, "a complete recording"):
+            for first in range(start, stop, block):
+                last = min(first + block, stop)
+                volts = self._raw.get_data(picks=self._picks, start=first, stop=last, verbose="ERROR")
+                data[:, first - start : last - start] = volts * self._scales[:, None]
+        return data
 
 
 def _montage_positions(raw: Any) -> tuple[dict[str, NDArray[np.float64]], str | None]:

@@ -7,18 +7,61 @@ whom it dropped and why: "dropped": {name: reason}.
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .artefacts import Stretches, bridged, marked_samples, merged
+from .artefacts import Gaps, Stretches, bridged, gaps_between, marked_runs, merged
 from .contacts import MontageError, neighbours, parse_contact, split_bipolar
-from .recording import Recording, require_finite
+from .recording import Recording, RecordingHeader, require_finite
 
 # Strips have up to 16 contacts; a longer row of surface contacts is a grid, whose numbers wrap at the end of each row.
 _LONGEST_STRIP = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """A reference for one recording: what is taken off each contact that stays, and the header afterwards.
+
+    kept: rows of the recording that stay, in the order of the result. subtracted: for each, the rows whose mean is
+        taken off.
+    marked: row -> the first samples of its artefacts and those one past their last, where a mean has the line between
+        their ends instead; only for rows that have some, and empty for references that do not do so.
+    """
+
+    header: RecordingHeader
+    kept: tuple[int, ...]
+    subtracted: tuple[tuple[int, ...], ...]
+    marked: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Rows of the recording that the reference needs, in order."""
+        return tuple(sorted({*self.kept, *(row for rows in self.subtracted for row in rows)}))
+
+    def apply(
+        self, data: NDArray[np.float32], *, first: int = 0, gaps: Mapping[int, Gaps] | None = None
+    ) -> NDArray[np.float32]:
+        """Reference a stretch, (contacts, samples) of the recording, that starts at sample `first`.
+
+        gaps: row -> its marked artefacts with the values at their ends. By default those in `data`, which must then be
+            the whole recording.
+        """
+        if gaps is None:
+            gaps = {row: gaps_between(data[row], *runs) for row, runs in self.marked.items()}
+        result = np.empty((len(self.kept), data.shape[1]), dtype=np.float32)
+        for group in dict.fromkeys(self.subtracted):
+            total = np.zeros(data.shape[1])
+            for row in group:
+                total += bridged(data[row], gaps[row], first=first) if row in gaps else data[row]
+            total /= len(group)
+            for place, row in enumerate(self.kept):
+                if self.subtracted[place] == group:
+                    result[place] = data[row] - total
+        return result
 
 
 def laplacian(recording: Recording, *, ends: Literal["drop", "one-sided"] = "drop") -> Recording:
@@ -31,46 +74,30 @@ def laplacian(recording: Recording, *, ends: Literal["drop", "one-sided"] = "dro
     when a good contact holds NaN.
     Source: Wang et al. 2023, section 3; Li et al. 2018, NeuroImage 183.
     """
+    return _referenced(recording, plan_laplacian(recording.header, ends=ends), step="a Laplacian")
+
+
+def plan_laplacian(header: RecordingHeader, *, ends: Literal["drop", "one-sided"] = "drop") -> Reference:
+    """Return the reference of `laplacian` for a recording; raises MontageError as it does."""
     if ends not in ("drop", "one-sided"):
         raise ValueError(f"ends is {ends!r}; use 'drop' or 'one-sided'.")
-    _refuse_second_reference(recording, "laplacian")
-    require_finite(recording, step="a Laplacian")
-    _warn_about_grids(recording)
-    rows = {name: row for row, name in enumerate(recording.contacts)}
+    _refuse_second_reference(header, "laplacian")
+    _warn_about_grids(header)
     chosen: list[tuple[str, list[str]]] = []
-    for name, pair in neighbours(recording.good).items():
+    for name, pair in neighbours(header.good).items():
         present = [other for other in pair if other is not None]
         if len(present) == 2 or (present and ends == "one-sided"):
             chosen.append((name, present))
     if not chosen:
         raise MontageError(
-            f"No contact of {_few(recording.good)} has "
+            f"No contact of {_few(header.good)} has "
             f"{'neighbours n - 1 and n + 1' if ends == 'drop' else 'a neighbour n - 1 or n + 1'} on its shaft"
-            f"{f' (bad: {_few(list(recording.bad))})' if recording.bad else ''}; use "
+            f"{f' (bad: {_few(list(header.bad))})' if header.bad else ''}; use "
             f"{'ends=' + repr('one-sided') + ' for pairs, ' if ends == 'drop' else ''}a common average, or rename the "
             "contacts as shaft and number."
         )
-    kept = [name for name, _ in chosen]
-    data = np.empty((len(kept), recording.num_samples), dtype=np.float32)
-    for row, (name, present) in enumerate(chosen):
-        surround = np.mean([recording.data[rows[other]] for other in present], axis=0, dtype=np.float64)
-        data[row] = recording.data[rows[name]] - surround
-    index = [rows[name] for name in kept]
-    return recording.with_step(
-        "laplacian",
-        {
-            "ends": ends,
-            "dropped": _dropped(
-                recording, kept, because="no neighbour on both sides" if ends == "drop" else "no neighbour"
-            ),
-        },
-        data=data,
-        contacts=tuple(kept),
-        types=tuple(recording.types[row] for row in index),
-        positions=None if recording.positions is None else recording.positions[index],
-        bad={},
-        artefacts=_joined_artefacts(recording, {name: (name, *present) for name, present in chosen}),
-    )
+    because = "no neighbour on both sides" if ends == "drop" else "no neighbour"
+    return plan_reference(header, "laplacian", {"ends": ends}, subtracted=dict(chosen), because=because)
 
 
 def bipolar(recording: Recording) -> Recording:
@@ -80,30 +107,34 @@ def bipolar(recording: Recording) -> Recording:
     Raises MontageError when no contact has a neighbour, or the recording is referenced already; ValueError when a good
     contact holds NaN.
     """
-    _refuse_second_reference(recording, "bipolar")
-    require_finite(recording, step="a bipolar reference")
-    _warn_about_grids(recording)
-    rows = {name: row for row, name in enumerate(recording.contacts)}
-    pairs = [(name, above) for name, (_, above) in neighbours(recording.good).items() if above is not None]
+    return _referenced(recording, plan_bipolar(recording.header), step="a bipolar reference")
+
+
+def plan_bipolar(header: RecordingHeader) -> Reference:
+    """Return the reference of `bipolar` for a recording; raises MontageError as it does."""
+    _refuse_second_reference(header, "bipolar")
+    _warn_about_grids(header)
+    rows = {name: row for row, name in enumerate(header.contacts)}
+    pairs = [(name, above) for name, (_, above) in neighbours(header.good).items() if above is not None]
     if not pairs:
         raise MontageError(
-            f"No contact of {_few(recording.good)} has a neighbour numbered n + 1 on its shaft; "
+            f"No contact of {_few(header.good)} has a neighbour numbered n + 1 on its shaft; "
             "use common_average, or rename the contacts as shaft and number."
         )
     first, second = [rows[a] for a, _ in pairs], [rows[b] for _, b in pairs]
     names = tuple(f"{a}-{b}" for a, b in pairs)
     used = [name for pair in pairs for name in pair]
-    positions = recording.positions
-    return recording.with_step(
+    positions = header.positions
+    after = header.with_step(
         "bipolar",
-        {"dropped": _dropped(recording, used, because="no neighbour")},
-        data=recording.data[first] - recording.data[second],
+        {"dropped": _dropped(header, used, because="no neighbour")},
         contacts=names,
-        types=tuple(recording.types[row] for row in first),
+        types=tuple(header.types[row] for row in first),
         positions=None if positions is None else (positions[first] + positions[second]) / 2,
         bad={},
-        artefacts=_joined_artefacts(recording, dict(zip(names, pairs, strict=True))),
+        artefacts=_joined_artefacts(header, dict(zip(names, pairs, strict=True))),
     )
+    return Reference(header=after, kept=tuple(first), subtracted=tuple((row,) for row in second))
 
 
 def common_average(recording: Recording, *, by: Literal["shaft", "all"] = "shaft") -> Recording:
@@ -117,54 +148,90 @@ def common_average(recording: Recording, *, by: Literal["shaft", "all"] = "shaft
     Raises MontageError when no group has two, or the recording is referenced already; ValueError when a good contact
     holds NaN.
     """
+    return _referenced(recording, plan_common_average(recording.header, by=by), step="a common average")
+
+
+def plan_common_average(header: RecordingHeader, *, by: Literal["shaft", "all"] = "shaft") -> Reference:
+    """Return the reference of `common_average` for a recording; raises MontageError as it does."""
     if by not in ("shaft", "all"):
         raise ValueError(f"by is {by!r}; use 'shaft' or 'all'.")
-    _refuse_second_reference(recording, "common_average")
-    require_finite(recording, step="a common average")
-    groups: dict[str, list[int]] = {}
-    for row, name in enumerate(recording.contacts):
-        if name in recording.bad:
+    _refuse_second_reference(header, "common_average")
+    groups: dict[str, list[str]] = {}
+    for name, kind in zip(header.contacts, header.types, strict=True):
+        if name in header.bad:
             continue
         place = parse_contact(name)
-        label = recording.types[row] if by == "all" else place[0] if place else None
+        label = kind if by == "all" else place[0] if place else None
         if label is not None:
-            groups.setdefault(label, []).append(row)
-    members = {row: group for group in groups.values() if len(group) > 1 for row in group}
+            groups.setdefault(label, []).append(name)
+    members = {name: group for group in groups.values() if len(group) > 1 for name in group}
     if not members:
         raise MontageError(
-            f"No {'shaft' if by == 'shaft' else 'contact type'} among {_few(recording.good)} has two good contacts; "
+            f"No {'shaft' if by == 'shaft' else 'contact type'} among {_few(header.good)} has two good contacts; "
             + ("use by='all', or rename the contacts as shaft and number." if by == "shaft" else "keep the reference.")
         )
-    index = sorted(members)
-    data = recording.data[index]
-    for group in groups.values():
-        if len(group) > 1:
-            data[np.searchsorted(index, group)] -= _mean_without_artefacts(recording, group)
-    kept = tuple(recording.contacts[row] for row in index)
-    return recording.with_step(
-        "common_average",
-        {
-            "by": by,
-            "dropped": _dropped(
-                recording, kept, because=f"no other good contact {'on its shaft' if by == 'shaft' else 'of its type'}"
-            ),
-        },
-        data=data,
-        contacts=kept,
-        types=tuple(recording.types[row] for row in index),
-        positions=None if recording.positions is None else recording.positions[index],
-        bad={},
-        artefacts={name: recording.artefacts[name] for name in kept if name in recording.artefacts},
+    because = f"no other good contact {'on its shaft' if by == 'shaft' else 'of its type'}"
+    reference = plan_reference(header, "common_average", {"by": by}, subtracted=members, because=because)
+    rows = {header.contacts[row]: row for row in reference.kept}
+    marked = {
+        rows[name]: marked_runs(stretches, sampling_rate=header.sampling_rate, num_samples=header.num_samples)
+        for name, stretches in header.artefacts.items()
+        if name in rows
+    }
+    return replace(
+        reference,
+        marked=marked,
+        header=replace(
+            reference.header,
+            artefacts={name: header.artefacts[name] for name in rows if name in header.artefacts},
+        ),
     )
 
 
-def _refuse_second_reference(recording: Recording, step: str) -> None:
-    for entry in recording.history:
+def plan_reference(
+    header: RecordingHeader,
+    step: str,
+    parameters: Mapping[str, object],
+    *,
+    subtracted: Mapping[str, Sequence[str]],
+    because: str,
+) -> Reference:
+    """Return a reference that takes off each contact the mean of some others, and drops the contacts not named.
+
+    subtracted: contact -> those whose mean is taken off; their artefacts become its own. The old order is kept.
+    step, parameters: for the history. because: why good contacts that are not named are dropped.
+    """
+    rows = {name: row for row, name in enumerate(header.contacts)}
+    kept = [name for name in header.contacts if name in subtracted]
+    index = [rows[name] for name in kept]
+    after = header.with_step(
+        step,
+        {**parameters, "dropped": _dropped(header, kept, because=because)},
+        contacts=tuple(kept),
+        types=tuple(header.types[row] for row in index),
+        positions=None if header.positions is None else header.positions[index],
+        bad={},
+        artefacts=_joined_artefacts(header, {name: (name, *subtracted[name]) for name in kept}),
+    )
+    return Reference(
+        header=after,
+        kept=tuple(index),
+        subtracted=tuple(tuple(rows[other] for other in subtracted[name]) for name in kept),
+    )
+
+
+def _referenced(recording: Recording, reference: Reference, *, step: str) -> Recording:
+    require_finite(recording, step=step)
+    return reference.header.with_data(reference.apply(recording.data))
+
+
+def _refuse_second_reference(header: RecordingHeader, step: str) -> None:
+    for entry in header.history:
         if entry["step"] in ("laplacian", "bipolar", "common_average"):
             raise MontageError(
                 f"The recording already went through {entry['step']}; apply {step} to the recording as it was before."
             )
-    pairs = [name for name in recording.contacts if split_bipolar(name)]
+    pairs = [name for name in header.contacts if split_bipolar(name)]
     if pairs:
         raise MontageError(
             f"Contacts {_few(pairs)} are already bipolar; use them as they are (reference='none'), "
@@ -172,40 +239,26 @@ def _refuse_second_reference(recording: Recording, step: str) -> None:
         )
 
 
-def _warn_about_grids(recording: Recording) -> None:
-    surface = (
-        parse_contact(name) for name, kind in zip(recording.contacts, recording.types, strict=True) if kind == "ecog"
-    )
+def _warn_about_grids(header: RecordingHeader) -> None:
+    surface = (parse_contact(name) for name, kind in zip(header.contacts, header.types, strict=True) if kind == "ecog")
     sizes = Counter(place[0] for place in surface if place)
     grids = sorted(shaft for shaft, size in sizes.items() if size > _LONGEST_STRIP)
     if grids:
         warnings.warn(
             f"{grids} have more than {_LONGEST_STRIP} surface contacts and look like grids, where n and n + 1 are not "
             "neighbours at the end of a row; use common_average for grids.",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def _dropped(recording: Recording, kept: Sequence[str], *, because: str) -> dict[str, str]:
+def _dropped(header: RecordingHeader, kept: Sequence[str], *, because: str) -> dict[str, str]:
     """Return contact -> why it is not in the reference: the reason why it was bad, or `because`."""
-    return {name: recording.bad.get(name, because) for name in recording.contacts if name not in set(kept)}
+    return {name: header.bad.get(name, because) for name in header.contacts if name not in set(kept)}
 
 
-def _mean_without_artefacts(recording: Recording, group: list[int]) -> NDArray[np.float64]:
-    total = np.zeros(recording.num_samples)
-    for row in group:
-        marked = marked_samples(
-            recording.artefacts.get(recording.contacts[row], ()),
-            sampling_rate=recording.sampling_rate,
-            num_samples=recording.num_samples,
-        )
-        total += bridged(recording.data[row], marked)
-    return total / len(group)
-
-
-def _joined_artefacts(recording: Recording, sources: dict[str, tuple[str, ...]]) -> dict[str, Stretches]:
+def _joined_artefacts(header: RecordingHeader, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Stretches]:
     joined = {
-        name: merged(stretch for part in parts for stretch in recording.artefacts.get(part, ()))
+        name: merged(stretch for part in parts for stretch in header.artefacts.get(part, ()))
         for name, parts in sources.items()
     }
     return {name: stretches for name, stretches in joined.items() if stretches}

@@ -71,7 +71,9 @@ def test_the_model_folder_is_complete(folder):
         "modeling_brainbert.py",
         "preprocessor_config.json",
         "spectrogram_brainbert.py",
+        "superlet_brainbert.py",
         "training_record.json",
+        "wavelets_brainbert.py",
     }
 
 
@@ -95,9 +97,9 @@ def test_there_is_a_tensorboard_log(folder):
     assert list((folder / "run").rglob("events.out.tfevents.*"))
 
 
-def test_embeddings_have_one_row_per_contact_and_window(folder):
+def test_embeddings_have_one_row_per_window_and_contact(folder):
     table = pq.read_table(folder / "embeddings.parquet")
-    assert table["contact"].to_pylist() == ["LA2"] * 35 + ["LA3"] * 35
+    assert table["contact"].to_pylist() == ["LA2", "LA3"] * 35
     assert np.isfinite(np.array(table["embedding"].to_pylist())).all()
 
 
@@ -126,6 +128,29 @@ def test_two_processes_train_and_measure_what_one_does(folder):
     for name, value in one["curve"][0].items():
         if name != "minutes":
             assert two["curve"][0][name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_two_processes_embed_byte_for_byte_what_one_does(folder):
+    # Windows every quarter of a second: 273 of each contact, in blocks of 240 and 33.
+    arguments = ["--model", "run/model", "--window-s", "2", "--stride-s", "0.25", "--line-frequency", "50"]
+    succeed("embed.py", "recording.edf", "--out", "one.parquet", *arguments, "--device", "cpu", cwd=folder)
+    program = [str(EXAMPLES / "embed.py"), "recording.edf", "--out", "two.parquet", *arguments, "--device", "cpu"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    process = subprocess.Popen([*launcher, *program], cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(timeout=120)
+    except subprocess.TimeoutExpired:  # as above
+        process.terminate()
+        process.wait()
+    assert (folder / "two.parquet").read_bytes() == (folder / "one.parquet").read_bytes()
+    assert not (folder / "two.parquet.parts").exists()
+
+
+def test_all_frames_of_a_layer_are_embedded_when_asked_for(folder):
+    arguments = ["--model", "run/model", "--window-s", 2, "--line-frequency", 50, "--pooling", "frames", "--layer", 1]
+    succeed("embed.py", "recording.edf", "--out", "frames.parquet", *arguments, cwd=folder)
+    embedding = pq.read_table(folder / "frames.parquet")["embedding"].to_pylist()
+    assert np.shape(embedding)[:2] == (70, 63)  # 4096 samples: 83 frames, 10 trimmed at each end
 
 
 def test_a_picture_is_drawn(folder):

@@ -1,34 +1,17 @@
-"""One embedding per contact and window, the same as by hand."""
+"""One embedding per window and contact, the same as by hand."""
 
 import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor, BrainBertModel
-from brainbert.processing.decoding import embed_recording, weights_sha256, write_embeddings
-from brainbert.processing.recordings import Recording
+from brainbert.processing.decoding import embed_recording, weights_sha256
 
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny"
-
-
-@pytest.fixture
-def recording():
-    data = np.random.default_rng(0).standard_normal((3, 70 * 2048)).cumsum(1).astype(np.float32)
-    return Recording(
-        data=data - data.mean(1, keepdims=True),
-        sampling_rate=2048.0,
-        contacts=("A1", "A2", "A3"),
-        types=("seeg",) * 3,
-        bad={"A2": "flat"},
-        history=({"step": "read", "format": "made"},),
-        id="r1",
-        subject="s1",
-    )
 
 
 def embeddings(table):
@@ -38,12 +21,12 @@ def embeddings(table):
 def test_rows_are_the_windows_of_the_good_contacts(recording):
     model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor()
     table = embed_recording(recording, model, extractor, window_s=5.0, stride_s=2.5, batch_size=7, progress=False)
-    assert table["contact"].to_pylist() == ["A1"] * 27 + ["A3"] * 27
-    assert table["start_s"].to_pylist() == [2.5 * number for number in range(27)] * 2
+    assert table["contact"].to_pylist() == ["A1", "A3"] * 27
+    assert table["start_s"].to_pylist() == [2.5 * (row // 2) for row in range(54)]
     window = recording.data[2, 3 * 5120 : 3 * 5120 + 10240]
     with torch.no_grad():
         expected = model(**extractor(window, sampling_rate=2048)).last_hidden_state[0, 88:98].mean(0)
-    np.testing.assert_allclose(embeddings(table)[27 + 3], expected, atol=1e-5)
+    np.testing.assert_allclose(embeddings(table)[2 * 3 + 1], expected, atol=1e-5)
 
 
 def test_a_window_without_signal_has_no_embedding_and_says_why(recording):
@@ -53,9 +36,9 @@ def test_a_window_without_signal_has_no_embedding_and_says_why(recording):
     table = embed_recording(
         recording, BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(), progress=False
     )
-    assert table["problem"].to_pylist()[:3] == ["", "flat", ""]
-    assert np.isnan(embeddings(table)[1]).all()
-    assert np.isfinite(np.delete(embeddings(table), 1, axis=0)).all()
+    assert table["problem"].to_pylist()[:6] == ["", "", "flat", "", "", ""]
+    assert np.isnan(embeddings(table)[2]).all()
+    assert np.isfinite(np.delete(embeddings(table), 2, axis=0)).all()
 
 
 def test_recording_normalisation_uses_the_whole_recording_of_the_contact(recording):
@@ -69,7 +52,7 @@ def test_recording_normalisation_uses_the_whole_recording_of_the_contact(recordi
     }
     given = {"A1": statistics, "A3": statistics}
     again = embed_recording(recording, model, extractor, statistics=given, progress=False)
-    np.testing.assert_allclose(embeddings(again)[14:], embeddings(table)[14:], atol=1e-4)
+    np.testing.assert_allclose(embeddings(again)[1::2], embeddings(table)[1::2], atol=1e-4)
     assert [json.loads(each.schema.metadata[b"brainbert"])["statistics"] for each in (table, again)] == [
         "whole recording",
         "given for each contact",
@@ -77,7 +60,7 @@ def test_recording_normalisation_uses_the_whole_recording_of_the_contact(recordi
     inputs = extractor(recording.data[2, :10240], sampling_rate=2048, statistics=statistics)
     with torch.no_grad():
         expected = model(**inputs).pooler_output[0]
-    np.testing.assert_allclose(embeddings(table)[14], expected, atol=1e-4)
+    np.testing.assert_allclose(embeddings(table)[1], expected, atol=1e-4)
 
 
 def test_statistics_leave_out_windows_that_are_no_signal(recording):
@@ -87,8 +70,8 @@ def test_statistics_leave_out_windows_that_are_no_signal(recording):
     model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(normalization="recording")
     clean = embed_recording(recording, model, extractor, statistics="whole recording", progress=False)
     table = embed_recording(broken, model, extractor, statistics="whole recording", progress=False)
-    assert table["problem"].to_pylist()[14 + 6] == "flat" or table["problem"].to_pylist()[14 + 6] == "clipped"
-    difference = np.abs(np.delete(embeddings(table)[14:] - embeddings(clean)[14:], 6, axis=0))
+    assert table["problem"].to_pylist()[1::2][6] in ("flat", "clipped")
+    difference = np.abs(np.delete(embeddings(table)[1::2] - embeddings(clean)[1::2], 6, axis=0))
     assert difference.max() < 0.3 * embeddings(clean).std()
 
 
@@ -110,20 +93,41 @@ def test_a_recording_too_short_for_statistics_is_refused(recording):
 def test_starts_are_those_of_the_samples_that_were_cut(recording):
     # 0.1 s are 204.8 samples: a stride of 205, whose times must not drift.
     model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor()
-    table = embed_recording(recording, model, extractor, window_s=60.0, stride_s=0.1, progress=False)
-    assert table["start"].to_pylist()[:3] == [0, 205, 410]
-    assert table["start_s"].to_pylist()[99] == 99 * 205 / 2048
+    recording = dataclasses.replace(recording, data=recording.data[:, : 7 * 2048])
+    table = embed_recording(recording, model, extractor, stride_s=0.1, progress=False)
+    assert table["start"].to_pylist()[:6] == [0, 0, 205, 205, 410, 410]
+    assert table["start_s"].to_pylist()[38] == 19 * 205 / 2048
 
 
-def test_the_file_holds_the_history_and_the_front_end(recording, tmp_path):
+@pytest.mark.parametrize("pooling", ["center", "mean", "frames"])
+@pytest.mark.parametrize("layer", [0, 1, -1])
+@torch.no_grad()
+def test_any_pooling_of_any_layer_is_that_of_the_hidden_states(recording, pooling, layer):
+    model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor()
+    table = embed_recording(recording, model, extractor, pooling=pooling, layer=layer, progress=False)
+    window = recording.data[2, 13 * 10240 : 14 * 10240]
+    hidden = model(**extractor(window, sampling_rate=2048), output_hidden_states=True).hidden_states[layer][0]
+    expected = {"center": hidden[88:98].mean(0), "mean": hidden.mean(0), "frames": hidden}[pooling]
+    np.testing.assert_allclose(embeddings(table)[27], expected, atol=1e-5)
+    about = json.loads(table.schema.metadata[b"brainbert"])
+    assert (about["pooling"], about["layer"]) == (pooling, 2 if layer == -1 else layer)
+
+
+def test_a_stream_gives_the_bits_that_the_whole_in_memory_gives(recording):
+    model, extractor = BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor()
+    settings = {"window_s": 3.0, "stride_s": 1.7, "progress": False}
+    whole = embed_recording(recording, model, extractor, **settings)
+    stream = embed_recording(recording.with_source(recording.read), model, extractor, **settings)
+    assert stream.equals(whole, check_metadata=True)
+
+
+def test_the_table_holds_the_history_and_the_front_end(recording):
     extractor = BrainBertFeatureExtractor()
     table = embed_recording(recording, BrainBertModel.from_pretrained(TINY), extractor, progress=False)
-    write_embeddings(table, tmp_path / "embeddings.parquet")
-    assert pq.read_table(tmp_path / "embeddings.parquet").equals(table)
-    about = json.loads(pq.read_schema(tmp_path / "embeddings.parquet").metadata[b"brainbert"])
+    about = json.loads(table.schema.metadata[b"brainbert"])
     assert about["history"] == [{"step": "read", "format": "made"}]
     assert about["front_end"] == extractor.fingerprint
-    assert (about["pooling"], about["window_s"], about["stride_s"]) == ("center", 5.0, 5.0)
+    assert (about["pooling"], about["layer"], about["window_s"], about["stride_s"]) == ("center", 2, 5.0, 5.0)
     assert about["statistics"] is None
 
 
@@ -142,3 +146,43 @@ def test_another_rate_is_refused(recording):
             BrainBertFeatureExtractor(sampling_rate=1024),
             progress=False,
         )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pooling": "max"}, "pooling is 'max': choose center, mean or frames"),
+        ({"layer": 3}, "layer is 3 and this model has 2"),
+        ({"layer": -4}, "layer is -4 and this model has 2"),
+        ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"window_s": 71}, "The recording lasts 70.00 s and a clip 71 s"),
+        ({"statistics": "whole recording"}, 'statistics belong to normalization="recording"'),
+    ],
+)
+def test_what_cannot_be_embedded_is_refused_before_anything_is_read(recording, settings, message):
+    def read(start, stop):
+        raise AssertionError("the stream was read")
+
+    with pytest.raises(ValueError, match=message):
+        embed_recording(
+            recording.with_source(read),
+            BrainBertModel.from_pretrained(TINY),
+            BrainBertFeatureExtractor(),
+            progress=False,
+            **settings,
+        )
+
+
+def test_a_recording_without_a_good_contact_is_refused(recording):
+    recording = dataclasses.replace(recording, bad=dict.fromkeys(recording.contacts, "flat"))
+    with pytest.raises(ValueError, match="no good contact to embed"):
+        embed_recording(recording, BrainBertModel.from_pretrained(TINY), BrainBertFeatureExtractor(), progress=False)
+
+
+@pytest.mark.parametrize("wrong", ["fingerprint", "mean", "std"])
+def test_statistics_of_another_front_end_are_refused(recording, wrong):
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    right = {"fingerprint": extractor.fingerprint, "mean": [0.0] * 40, "std": [1.0] * 40}
+    given = {"A1": right, "A3": right | {wrong: {"fingerprint": "another"}.get(wrong, [1.0] * 20)}}
+    with pytest.raises(ValueError, match="compute them again"):
+        embed_recording(recording, BrainBertModel.from_pretrained(TINY), extractor, statistics=given, progress=False)

@@ -1,5 +1,6 @@
 """Line-noise filters: the paper's, a zero-phase one, and what they refuse."""
 
+import mne
 import numpy as np
 import pytest
 from scipy.signal import iirnotch, lfilter
@@ -140,3 +141,18 @@ def test_nan_is_refused_in_good_contacts_and_left_in_bad_ones(make_recording):
     result = remove_line_noise(mark_bad(recording, ["A2"]), 50)
     assert np.isfinite(result.data[0]).all()
     np.testing.assert_array_equal(result.data[1], recording.data[1])
+
+
+@pytest.mark.parametrize("rate", [512.0, 399.61])
+def test_the_fir_filter_is_mnes_notch_filter_at_the_edges_too(make_recording, rate):
+    recording = make_recording(("A1", "A2"), rate=rate)
+    result = remove_line_noise(recording, 50, method="zero-phase-fir")
+    expected = mne.filter.notch_filter(
+        recording.data.astype(np.float64),
+        rate,
+        np.array(result.history[-1]["notches_hz"]),
+        filter_length=int(6.6 * rate) // 2 * 2 + 1,
+        phase="zero",
+        verbose="ERROR",
+    )
+    np.testing.assert_allclose(result.data, expected, atol=1e-4)  # half a step of float32 at 1 mV is 3e-5

@@ -1,9 +1,14 @@
 """Resampling: exact fractions, bounded drift, no ringing at the edges, no invented band."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from scipy.signal import firwin, resample_poly
 
 from brainbert.processing.recordings import mark_bad, resample
+from brainbert.processing.recordings.resample import Resampling, plan_resampling
 
 
 @pytest.mark.parametrize(
@@ -98,3 +103,33 @@ def test_beyond_its_reach_the_resampler_has_forgotten_a_step(make_recording):
 def test_a_rate_of_nothing_is_refused(make_recording):
     with pytest.raises(ValueError, match=r"sampling_rate is 0\.0; give a positive number of hertz"):
         resample(make_recording(("A1",)), 0.0)
+
+
+@pytest.mark.parametrize(("up", "down"), [(256, 125), (5, 16), (4999, 1000), (1000, 4999)])
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 1), (331, 602), (500, None)])
+def test_a_stretch_is_that_of_scipys_polyphase_filter(make_recording, up, down, start, stop):
+    recording = make_recording(("A1", "A2"), seconds=10)
+    signal = recording.data.astype(np.float64)
+    # Fractions up to 4096 have a table of taps, others (a day at 399.61 Hz: 204800/39961) a formula.
+    taps = firwin(64 * max(up, down) + 1, 1 / max(up, down), window=("kaiser", 5.65))
+    line = np.linspace(signal[:, 0], signal[:, -1], signal.shape[1], axis=-1)
+    expected = resample_poly(signal - line, up, down, axis=-1, window=taps)
+    slope = (signal[:, -1:] - signal[:, :1]) / (signal.shape[1] - 1)
+    expected += signal[:, :1] + slope * np.arange(expected.shape[1]) * down / up
+    resampling = Resampling(header=recording.header, fraction=Fraction(up, down), num_samples=recording.num_samples)
+    stop = stop or expected.shape[1]
+    first, last = resampling.needed(start, stop)
+    found = resampling.apply(signal[:, first:last], start, stop, ends=(signal[:, 0], signal[:, -1]))
+    np.testing.assert_allclose(found, expected[:, start:stop], atol=1e-8)
+
+
+def test_a_stretch_of_an_hour_at_an_odd_rate_is_where_it_was(make_recording):
+    recording = make_recording(("A1",), rate=399.61)
+    resampling = plan_resampling(replace(recording.header, num_samples=round(3600 * 399.61)))
+    assert resampling.fraction == Fraction(204800, 39961)  # 2048 / 399.61: 13 million taps
+    first, last = resampling.needed(3_000_000, 3_020_000)
+    sine = 100 * np.sin(2 * np.pi * 40 * np.arange(first, last) / 399.61) + 20_000
+    ends = np.array([20_000.0]), np.array([20_050.0])
+    found = resampling.apply(sine[None], 3_000_000, 3_020_000, ends=ends)
+    expected = 100 * np.sin(2 * np.pi * 40 * np.arange(3_000_000, 3_020_000) / 2048) + 20_000
+    np.testing.assert_allclose(found[0], expected, atol=0.1)  # 60 dB

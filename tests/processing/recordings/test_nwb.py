@@ -1,0 +1,403 @@
+"""NWB files, written by PyNWB as data sets have them, read with h5py."""
+
+import datetime
+import traceback
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pynwb
+import pytest
+from pynwb.ecephys import LFP, ElectricalSeries
+
+from brainbert.processing.recordings.nwb import open_nwb
+from brainbert.processing.recordings.nwb_electrodes import (
+    bad_electrodes,
+    contact_names,
+    contact_type,
+    pass_band,
+    positions_mm,
+)
+
+# Few of these files name the unit of their positions.
+pytestmark = pytest.mark.filterwarnings("ignore:Positions are left out")
+
+RATE = 512.0
+SAMPLES = 5000
+STORED = np.random.default_rng(0).integers(-2000, 2000, (SAMPLES, 6)).astype(np.int16)
+
+
+def nwb_file(*, labels: bool = True, columns: dict[str, list] | None = None, x_said: str = "") -> pynwb.NWBFile:
+    """Four contacts of an ECoG grid and two of a depth electrode, 3 units apart, of a patient called Jane Smith."""
+    file = pynwb.NWBFile(
+        session_description="Smith, Jane: day 3",
+        identifier="Smith-1234",
+        session_start_time=datetime.datetime(2017, 5, 4, tzinfo=datetime.UTC),
+        experimenter="Jones, Doctor",
+        notes="Smith again",
+        subject=pynwb.file.Subject(subject_id="Smith-1234", age="P47Y", description="Jane Smith", sex="F"),
+    )
+    columns = {**({"label": ["G1", "G2", "G3", "G4", "LID1", "LID2"]} if labels else {}), **(columns or {})}
+    for name in columns:
+        file.add_electrode_column(name=name, description=f"{name} of Smith")
+    device = file.create_device(name="amplifier", description="Amplifier of Smith")
+    groups = [
+        file.create_electrode_group(name=name, description=said, location="Smith's brain", device=device)
+        for name, said in (("GRID", "ECoG grid"), ("LID", "left insular depth"))
+    ]
+    for i in range(6):
+        group, extra = groups[i > 3], {name: values[i] for name, values in columns.items()}
+        place = {"x": 3.0 * i, "y": 1.0, "z": 2.0}
+        file.add_electrode(**place, location="Smith", filtering="250 Hz lowpass", group=group, **extra)
+    for axis in "xyz":
+        column = file.electrodes[axis]
+        column.fields["description"] = x_said or column.description
+    return file
+
+
+def series(file: pynwb.NWBFile, name: str = "ECoG", *, rows: list[int] | None = None, **given) -> ElectricalSeries:
+    rows = list(range(6)) if rows is None else rows
+    region = file.create_electrode_table_region(region=rows, description="Smith's electrodes")
+    timing = {} if "timestamps" in given else {"rate": RATE}
+    return ElectricalSeries(name=name, electrodes=region, **{"data": STORED[:, rows], **timing, **given})
+
+
+def write(path: Path, file: pynwb.NWBFile, *acquired: ElectricalSeries) -> Path:
+    for one in acquired:
+        file.add_acquisition(one)
+    with pynwb.NWBHDF5IO(path, "w") as io:
+        io.write(file)
+    return path
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    file = nwb_file()
+    return write(tmp_path / "a.nwb", file, series(file, conversion=2e-7))
+
+
+def everything(path: Path, **given) -> np.ndarray:
+    with open_nwb(path, **given) as signals:
+        return signals.read(range(len(signals.names)), 0, signals.num_samples)
+
+
+def test_integers_become_microvolts_by_all_of_the_schemas_factors(tmp_path):
+    file, factors = nwb_file(), np.arange(1, 7, dtype=np.float32)
+    path = write(tmp_path / "a.nwb", file, series(file, conversion=2e-7, channel_conversion=factors, offset=3e-6))
+    np.testing.assert_allclose(everything(path), (STORED * 0.2 * factors + 3).T, rtol=1e-6, atol=1e-9)
+    with pynwb.NWBHDF5IO(path, "r") as io:
+        volts = io.read().acquisition["ECoG"].get_data_in_units()
+    np.testing.assert_allclose(everything(path), volts.T * 1e6, rtol=1e-6, atol=1e-9)
+
+
+def test_volts_in_single_precision_become_microvolts(tmp_path):
+    file, volts = nwb_file(), (STORED * 1e-6).astype(np.float32)
+    np.testing.assert_allclose(everything(write(tmp_path / "a.nwb", file, series(file, data=volts))), STORED.T, 1e-6)
+
+
+def test_another_unit_is_read_when_it_is_known_or_given(plain):
+    for said, given, scale in (("microvolts", None, 2e-7), ("counts", "mV", 2e-4), ("volts", "µV", 2e-7)):
+        with h5py.File(plain, "a") as file:
+            file["acquisition/ECoG/data"].attrs["unit"] = said
+        np.testing.assert_allclose(everything(plain, unit=given), STORED.T * scale, rtol=1e-6)
+    with h5py.File(plain, "a") as file:
+        file["acquisition/ECoG/data"].attrs["unit"] = "counts"
+    with pytest.raises(ValueError, match=r"is in 'counts', which is no voltage; .* give unit='µV'"):
+        open_nwb(plain)
+    with pytest.raises(ValueError, match="unit is 'T'; use one of 'V', 'mV'"):
+        open_nwb(plain, unit="T")
+
+
+@pytest.mark.parametrize("chunks", [None, (700, 2), (64, 6)])
+def test_stretches_of_some_contacts_equal_the_whole(tmp_path, monkeypatch, chunks):
+    monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_VALUES", 1000)  # several blocks a stretch
+    file = nwb_file()
+    data = pynwb.H5DataIO(STORED, chunks=chunks, compression="gzip") if chunks else STORED
+    path = write(tmp_path / "a.nwb", file, series(file, data=data, conversion=1e-6))
+    with open_nwb(path) as signals:
+        for rows in ([0, 1, 2, 3, 4, 5], [4, 1], [3]):
+            for start, stop in ((0, 1), (1, 1234), (4990, 5000), (0, 5000), (7, 7)):
+                part = signals.read(rows, start, stop)
+                assert part.dtype == np.float32
+                np.testing.assert_array_equal(part, STORED[start:stop, rows].T)
+        for start, stop in ((-1, 5), (5, 4), (0, 5001)):
+            with pytest.raises(ValueError, match=f"Samples {start} to {stop} are asked for; the recording has 0 to 50"):
+                signals.read([0], start, stop)
+
+
+def test_one_contact_may_be_one_dimensional(tmp_path):
+    file = nwb_file()
+    path = write(tmp_path / "a.nwb", file, series(file, rows=[4], data=STORED[:, 4], conversion=1e-6))
+    with open_nwb(path) as signals:
+        assert signals.names == ("LID1",)
+        np.testing.assert_array_equal(signals.read([0], 10, 20), STORED[None, 10:20, 4])
+
+
+def test_names_types_rate_and_filters_come_from_the_file(plain):
+    with open_nwb(plain) as signals:
+        assert signals.names == ("G1", "G2", "G3", "G4", "LID1", "LID2")
+        assert signals.types == ("ecog",) * 4 + ("seeg",) * 2
+        assert (signals.sampling_rate, signals.num_samples, signals.band_hz) == (512.0, 5000, (0.0, 250.0))
+        assert signals.bad == ()
+
+
+def test_a_rate_in_single_precision_is_the_decimal_number_that_was_meant(plain):
+    with h5py.File(plain, "a") as file:
+        file["acquisition/ECoG/starting_time"].attrs["rate"] = np.float32(399.61)
+    with open_nwb(plain) as signals:
+        assert signals.sampling_rate == 399.61
+
+
+def test_without_labels_contacts_are_numbered_in_their_group_and_unrecorded_ones_count(tmp_path):
+    file = nwb_file(labels=False, columns={"good": [True, False, True, True, True, True]})
+    path = write(tmp_path / "a.nwb", file, series(file, rows=[1, 2, 5]))
+    with open_nwb(path) as signals:
+        assert signals.names == ("GRID2", "GRID3", "LID2")
+        assert signals.bad == ("GRID2",)
+
+
+def test_nothing_of_the_patient_leaves_the_reader(plain, capsys):
+    with open_nwb(plain, position_unit="mm") as signals:
+        said = repr({name: getattr(signals, name) for name in vars(signals) if not name.startswith("_")})
+    for word in ("Smith", "Jane", "1234", "Jones", "2017", "P47Y", "/"):
+        assert word not in said + repr(signals)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_positions_need_a_unit_from_the_file_or_from_the_user(tmp_path, plain):
+    with (
+        pytest.warns(UserWarning, match="does not name their unit .* give position_unit='mm'"),
+        open_nwb(plain) as signals,
+    ):
+        assert (signals.positions, signals.coordinate_frame) == (None, None)
+    with open_nwb(plain, position_unit="mm") as signals:
+        np.testing.assert_array_equal(signals.positions, [[3 * i, 1, 2] for i in range(6)])
+        assert signals.coordinate_frame == "unknown"
+    file = nwb_file(x_said="coordinate in microns (MNI152NLin2009aSym)")
+    with warnings.catch_warnings(), open_nwb(write(tmp_path / "b.nwb", file, series(file))) as signals:
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(signals.positions, [[0.003 * i, 0.001, 0.002] for i in range(6)])
+        assert signals.coordinate_frame == "MNI152NLin2009aSym"
+
+
+def test_the_schemas_wish_for_microns_is_no_unit_and_a_placeholder_no_position():
+    wish = dict.fromkeys("xyz", "x coordinate in the brain (+x is posterior). Units should be specified in microns.")
+    columns = {"x": [0, 0, 30, np.nan], "y": [0, 0, 5, 5], "z": [0, 0, 7, 7]}
+    with pytest.warns(UserWarning, match="Positions are left out"):
+        assert positions_mm(columns, wish, rows=range(4)) == (None, None)
+    places, frame = positions_mm(columns, wish, rows=range(4), unit="µm")
+    np.testing.assert_allclose(places, [[np.nan] * 3, [np.nan] * 3, [0.03, 0.005, 0.007], [np.nan] * 3])
+    assert frame == "unknown"
+    assert positions_mm(columns, wish, rows=[0, 1]) == (None, None)  # two contacts at one place
+    assert positions_mm({"x": [1.0]}, {}, rows=[0]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"label": ["A1", "A2", "B1"]}, ["A1", "A2", "B1"]),
+        ({"label": ["", "A2", "B1"], "channel_name": ["a", "b", "c"]}, ["a", "b", "c"]),
+        ({"label": ["1", "2", "1"]}, ["LA1", "LA2", "P0c1"]),
+        ({"label": ["same", "same", "B1"]}, ["LA1", "LA2", "P0c1"]),
+        ({}, ["LA1", "LA2", "P0c1"]),
+    ],
+)
+def test_the_first_column_that_tells_the_contacts_apart_names_them(columns, names):
+    assert contact_names(columns, ["LA", "LA", "P0"], rows=[0, 1, 2]) == names
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["left insular depth"], "seeg"),
+        (["sEEG", "ECoG grid"], "seeg"),
+        (["", "64 channel Grid"], "ecog"),
+        (["grids and depths", "RATD", "STGStrip"], "ecog"),
+        (["DBS lead"], "dbs"),
+        (["left anterior temporal", "LAT", "stripped of its name"], None),
+    ],
+)
+def test_the_first_text_that_speaks_of_one_kind_of_contact_decides(texts, kind):
+    assert contact_type(texts) == kind
+
+
+def test_bad_contacts_come_from_columns_in_either_sense_and_other_content_is_warned_about():
+    columns = {"bad": [True, False, False, False], "good": [1, 1, 0, 1], "status": ["good", "good", "good", "bad"]}
+    assert bad_electrodes(columns, rows=range(4)) == {0, 2, 3}
+    assert bad_electrodes({"is_null": [0.0, 1.0]}, rows=[0, 1]) == {1}
+    with pytest.warns(UserWarning, match="column 'noisy' holds something else than yes and no"):
+        assert bad_electrodes({"noisy": [0.2, 0.9]}, rows=[0, 1]) == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "band"),
+    [
+        ("250 Hz lowpass", (0, 250)),
+        ("Low-pass filter at 300 Hz", (0, 300)),
+        ("High-pass 4-pole Bessel filter at 0.5 Hz", (0.5, 1000)),
+        ("HP:0.1Hz LP:75Hz", (0.1, 75)),
+        ("0.1 Hz high-pass and 0.5 kHz low-pass", (0.1, 500)),
+        ("bandpass 0.1-200 Hz", (0.1, 200)),
+        ("notch at 60 Hz, low-pass 400 Hz", (0, 400)),
+        ("notch at 60, 120 and 180 Hz and low-pass below 400 Hz", (0, 400)),
+        ("low-pass 100 or 200 Hz high-pass 5 Hz 6 Hz", None),
+        ("none", None),
+        ("Low-pass filter at 3000 Hz", None),  # above the Nyquist frequency
+    ],
+)
+def test_filters_are_read_where_they_are_clear(text, band):
+    assert pass_band([text], nyquist=1000) == band
+
+
+def test_the_narrowest_of_several_filters_counts():
+    assert pass_band(["", "250 Hz lowpass", "lowpass 200 Hz", "HP:0.5Hz"], nyquist=1000) == (0.5, 200)
+
+
+def timed(tmp_path: Path, timestamps: np.ndarray) -> Path:
+    file = nwb_file()
+    return write(tmp_path / "a.nwb", file, series(file, timestamps=timestamps))
+
+
+@pytest.mark.parametrize("start", [0.0, 1.5e9])
+@pytest.mark.parametrize("rate", [2048.0, 399.61])
+def test_regular_timestamps_give_their_rate(tmp_path, monkeypatch, start, rate):
+    monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_TIMESTAMPS", 1000)
+    with open_nwb(timed(tmp_path, start + np.arange(SAMPLES) / rate)) as signals:
+        assert signals.sampling_rate == pytest.approx(rate, rel=1e-12 if start == 0 else 1e-6)
+
+
+@pytest.mark.parametrize("at", [999, 1000, 2500])
+def test_a_gap_in_the_timestamps_is_refused_with_its_time_from_the_start(tmp_path, monkeypatch, at):
+    monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_TIMESTAMPS", 1000)
+    times = 7e5 + np.arange(SAMPLES) / 1000
+    times[at:] += 100
+    with pytest.raises(ValueError, match=rf"from {(at - 1) / 1000:.6f} to {100 + at / 1000:.6f} s after the start"):
+        open_nwb(timed(tmp_path, times))
+
+
+def test_timestamps_that_repeat_are_missing_or_change_their_rate_are_refused(tmp_path):
+    times = np.arange(SAMPLES) / 1000
+    for wrong in (np.maximum(times, 1.0), np.where(times == 2.0, np.nan, times)):
+        with pytest.raises(ValueError, match="there is a gap or a repeat"):
+            open_nwb(timed(tmp_path, wrong))
+
+
+@pytest.mark.parametrize("block", [500, 10_000])
+def test_timestamps_whose_rate_changes_are_refused_and_jitter_is_not(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_TIMESTAMPS", block)
+    times = np.arange(SAMPLES) / 1000
+    with pytest.raises(ValueError, match=r"rate of the timestamps changes by more than 0\.0001, seen from 0\.000000 s"):
+        open_nwb(timed(tmp_path, np.where(times < 2.5, times, 2.5 + (times - 2.5) * 1.01)))
+    jitter = np.random.default_rng(0).uniform(-2e-4, 2e-4, SAMPLES)
+    jitter[[0, -1]] = 0
+    with open_nwb(timed(tmp_path, times + jitter)) as signals:
+        assert signals.sampling_rate == 1000
+
+
+def test_several_series_are_refused_unless_one_is_named(tmp_path):
+    file = nwb_file()
+    low = series(file, "low", data=STORED[:10], conversion=1e-6)
+    file.create_processing_module(name="ecephys", description="d").add(LFP(electrical_series=low))
+    path = write(tmp_path / "a.nwb", file, series(file, "raw"))
+    listed = r"name one with series=...: 'raw' of shape \(5000, 6\), 'ecephys/LFP/low' of shape \(10, 6\)"
+    with pytest.raises(ValueError, match=rf"'a\.nwb' has 2 ElectricalSeries; {listed}"):
+        open_nwb(path)
+    with pytest.raises(ValueError, match="has 0 ElectricalSeries called 'high'; name one"):
+        open_nwb(path, series="high")
+    for name in ("low", "ecephys/LFP/low"):
+        np.testing.assert_array_equal(everything(path, series=name), STORED[:10].T)
+
+
+def test_a_transposed_series_is_refused(plain):
+    with h5py.File(plain, "a") as file:
+        del file["acquisition/ECoG/data"]
+        file["acquisition/ECoG/data"] = STORED.T
+    with pytest.raises(ValueError, match=r"shape \(6, 5000\) for 6 electrodes; .* \(these are transposed\)"):
+        open_nwb(plain)
+
+
+def other_file(folder: Path) -> Path:
+    """Another patient's file, with the same content."""
+    folder.mkdir()
+    file = nwb_file()
+    return write(folder / "secret.nwb", file, series(file))
+
+
+def link_the_series(file: h5py.File, other: Path) -> None:
+    del file["acquisition/ECoG"]
+    file["acquisition/ECoG"] = h5py.ExternalLink(other, "/acquisition/ECoG")
+
+
+def link_something_else(file: h5py.File, other: Path) -> None:
+    file["general/devices/more"] = h5py.ExternalLink(other, "/general/subject")
+
+
+def store_the_data_elsewhere(file: h5py.File, other: Path) -> None:
+    del file["acquisition/ECoG/data"]
+    file.create_dataset("acquisition/ECoG/data", (100, 6), "i2", external=[(other, 0, 1200)])
+
+
+def make_the_data_virtual(file: h5py.File, other: Path) -> None:
+    del file["acquisition/ECoG/data"]
+    layout = h5py.VirtualLayout((SAMPLES, 6), "i2")
+    layout[:] = h5py.VirtualSource(other, "acquisition/ECoG/data", (SAMPLES, 6))
+    file.create_virtual_dataset("acquisition/ECoG/data", layout)
+
+
+@pytest.mark.parametrize(
+    "change", [link_the_series, link_something_else, store_the_data_elsewhere, make_the_data_virtual]
+)
+def test_a_file_that_leads_to_another_file_is_refused(plain, tmp_path, change):
+    with h5py.File(plain, "a") as file:
+        change(file, other_file(tmp_path / "other_patient"))
+    with pytest.raises(
+        ValueError, match=r"'a\.nwb' has .* that leads to another file, which is not followed"
+    ) as caught:
+        open_nwb(plain)
+    assert "other_patient" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_reference_to_what_is_no_part_of_the_file_is_refused(plain):
+    with h5py.File(plain, "a") as file:
+        hidden = file.create_group("hidden")
+        hidden["itself"] = hidden  # by this link it stays in the file when nothing else leads there
+        file["acquisition/ECoG/electrodes"].attrs["table"] = hidden.ref
+        del file["hidden"]
+    with pytest.raises(ValueError, match="A reference in the file leads to something that is no part of it"):
+        open_nwb(plain)
+
+
+def test_links_inside_the_file_are_followed(plain):
+    with h5py.File(plain, "a") as file:
+        file.move("acquisition/ECoG/data", "general/data")
+        file["acquisition/ECoG/data"] = h5py.SoftLink("/general/data")
+    np.testing.assert_allclose(everything(plain), STORED.T * 0.2, rtol=1e-6)
+
+
+def test_definitions_of_an_extension_are_not_needed(plain):
+    with h5py.File(plain, "a") as file:
+        file["general/subject"].attrs["namespace"] = "ndx-unheard-of"
+        del file["specifications"]
+    with pytest.raises(Exception, match="ndx-unheard-of"), pynwb.NWBHDF5IO(plain, "r") as io:
+        io.read()
+    assert everything(plain).shape == (6, SAMPLES)
+
+
+@pytest.mark.parametrize("content", ["text", "cut", "hdf5", "other version"])
+def test_a_broken_or_foreign_file_is_refused_without_its_folder(tmp_path, plain, content):
+    path = tmp_path / "Jane Doe 1970" / "x.nwb"
+    path.parent.mkdir()
+    if content == "hdf5":
+        h5py.File(path, "w").close()
+    elif content == "other version":
+        with h5py.File(path, "w") as file:
+            file.attrs["nwb_version"] = "NWB-1.0.6"
+    else:
+        path.write_bytes(b"nothing of the kind" * 50 if content == "text" else plain.read_bytes()[:50_000])
+    said = "has NWB version .*; only NWB 2 is read" if content in ("hdf5", "other version") else "cannot be read as NWB"
+    with pytest.raises(ValueError, match=rf"'x\.nwb' {said}") as caught:
+        open_nwb(path)
+    assert "Doe" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(FileNotFoundError, match=r"no file 'y\.nwb'"):
+        open_nwb(path.with_name("y.nwb"))
