@@ -5,7 +5,7 @@ Voltage is (..., samples), magnitude is (..., frames, bins). Nothing here normal
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,16 +47,16 @@ def stft(
     doubling = hops * hop_length == window_length and hops & (hops - 1) == 0
     transform = _by_doubling if doubling else _by_window
     at_once = len(clips)
-    if clips.device.type == "cpu" and not torch.compiler.is_compiling():  # a compiler fuses the steps instead
+    if clips.device.type == "cpu":
         step_bytes = 2 * (num_bins + 2) * (frames + hops) * voltage.element_size()
         at_once = max(1, CACHE_BYTES // step_bytes)
     with full_precision(voltage.device):
         parts = [
             transform(torch.nn.functional.pad(part, (left, right)), window_length, hop_length, num_bins)
-            for part in clips.split(at_once)
+            for part in ([clips] if len(clips) <= at_once else clips.split(at_once))
         ]
     magnitude = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return magnitude.unflatten(0, voltage.shape[:-1]) if voltage.ndim > 1 else magnitude[0]
+    return magnitude.reshape(*voltage.shape[:-1], frames, num_bins)
 
 
 def num_stft_frames(samples: int, window_length: int = 400, hop_length: int = 50, *, zero_boundary: bool = True) -> int:
@@ -71,8 +71,9 @@ def full_precision(device: torch.device) -> Iterator[None]:
     precision = None if torch.compiler.is_compiling() else torch.get_float32_matmul_precision()
     if precision not in (None, "highest"):
         torch.set_float32_matmul_precision("highest")
+    autocast = torch.is_autocast_enabled(device.type)
     try:
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False) if autocast else nullcontext():
             yield
     finally:
         if precision not in (None, "highest"):
