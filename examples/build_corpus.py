@@ -5,8 +5,8 @@
     python examples/build_corpus.py --manifest recordings.tsv --out corpus --line-frequency 50
 
 A manifest has one recording a line and a first line that names its columns: path, and any of subject, session, task,
-acquisition, run, unit; what it says of a recording counts when that recording is written. Interrupted, the build goes
-on where it was when called again. The corpus's README.md says what went in.
+acquisition, run, unit, series, position_unit, grid; what it says of a recording counts when that recording is written.
+Interrupted, the build goes on where it was when called again. The corpus's README.md says what went in.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import json
 from functools import partial
 from pathlib import Path
 
-from conditioning import ENTITIES, add_conditioning_arguments, conditioning_of, read_conditioned
+from conditioning import ENTITIES, OF_NWB, add_conditioning_arguments, conditioning_of, read_conditioned
 from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import build_corpus
-from brainbert.processing.recordings import identify_recording
+from brainbert.processing.recordings import grids_from_text, identify_recording
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     recordings = {}
     for source in sources_of(args):
         entities = {entity: getattr(source, entity) for entity in ENTITIES}
-        name = identify_recording(source.path, **entities)
+        name = identify_recording(source.path, **entities, series=source.series)
         if name in recordings:
             raise ValueError(f"{source.path} holds the same recording as another of the files: name it once.")
         recordings[name] = partial(read_conditioned, source.path, source, sampling_rate=extractor.sampling_rate)
@@ -59,20 +59,26 @@ def sources_of(args: argparse.Namespace) -> list[argparse.Namespace]:
         return [argparse.Namespace(**{**vars(args), "path": path}) for path in args.recordings]
     with args.manifest.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file, delimiter="\t"))
-    unknown = {column for line in lines for column in line} - {"path", "unit", *ENTITIES}
+    unknown = {column for line in lines for column in line} - {"path", "unit", "grid", *OF_NWB, *ENTITIES}
     if unknown or not all(line.get("path") for line in lines):
         raise ValueError(
             f"{args.manifest} has the columns {', '.join(map(str, lines[0])) if lines else '(none)'}: give path and "
-            f"any of {', '.join(ENTITIES)}, unit, separated by tabs."
+            f"any of {', '.join((*ENTITIES, 'unit', *OF_NWB, 'grid'))}, separated by tabs."
         )
-    given = [{column: text for column, text in line.items() if text} for line in lines]
+    given = [
+        {column: text.split() if column == "grid" else text for column, text in line.items() if text} for line in lines
+    ]
+    for line in given:
+        grids_from_text(line.get("grid", []))  # refused now, not hours later
     # Paths are relative to the manifest, so that a folder can be moved with it.
     return [argparse.Namespace(**{**vars(args), **line, "path": args.manifest.parent / line["path"]}) for line in given]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument("recordings", nargs="*", type=Path, help="EDF, BDF, BrainVision or FIF files, or one BIDS root")
+    parser.add_argument(
+        "recordings", nargs="*", type=Path, help="EDF, BDF, BrainVision, FIF or NWB files, or one BIDS root"
+    )
     parser.add_argument("--manifest", type=Path, help="table of recordings: path, subject, session, task, … by tabs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--clip-s", type=float, default=5.0, help="length of a clip in seconds")

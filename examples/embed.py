@@ -78,7 +78,7 @@ def parse_arguments() -> argparse.Namespace:
         epilog="Stopped, it keeps what is done in OUT.parts: the same command goes on from there.",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("recording", type=Path, help="EDF, BDF, BrainVision or FIF file, or a BIDS root")
+    parser.add_argument("recording", type=Path, help="EDF, BDF, BrainVision, FIF or NWB file, or a BIDS root")
     parser.add_argument("--model", required=True, help="folder or Hub id of a BrainBERT model")
     parser.add_argument("--out", type=Path, required=True, help="Parquet file, where all processes see it")
     parser.add_argument("--window-s", type=float, default=5.0, help="length of a window in seconds")

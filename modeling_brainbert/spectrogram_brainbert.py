@@ -86,27 +86,25 @@ def root_of_squares(real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor
 
 
 def _by_doubling(voltage: torch.Tensor, window_length: int, hop_length: int, num_bins: int) -> torch.Tensor:
-    """Transform each hop once, join neighbours to 2, 4, … hops, then apply the Hann window to the bins: ½, 1, ½."""
+    """Transform each hop once, join neighbours to 2, 4, … hops, then apply the Hann window to the bins: -½, 1, -½."""
     kernel, joins = _hop_kernel(window_length, hop_length, num_bins, voltage.dtype, voltage.device)
-    hops = voltage.unfold(-1, hop_length, hop_length).transpose(-1, -2)  # (clips, hop_length, hops)
-    real, imaginary = (kernel @ hops).unflatten(-2, (2, -1)).unbind(-3)  # (clips, bins + 2, hops): time runs last
+    half = num_bins + 2  # rows of real parts, followed by as many of imaginary parts; time runs last
+    spectrum = kernel @ voltage.unfold(-1, hop_length, hop_length).transpose(-1, -2)
     for shift, cosine, sine in joins:
-        later_real, later_imaginary = real[..., shift:], imaginary[..., shift:]
-        real = torch.addcmul(real[..., :-shift], later_real, cosine)
-        imaginary = torch.addcmul(imaginary[..., :-shift], later_imaginary, cosine)
+        later = spectrum[..., shift:]
+        spectrum = torch.addcmul(spectrum[..., :-shift], later, cosine)
         if sine is not None:
-            real = torch.addcmul(real, later_imaginary, sine)
-            imaginary = torch.addcmul(imaginary, later_real, sine, value=-1)
-    real, imaginary = (
-        torch.add(part[..., 1:-1, :], part[..., :-2, :] + part[..., 2:, :], alpha=-0.5) for part in (real, imaginary)
-    )
-    return root_of_squares(real, imaginary).transpose(-1, -2)
+            spectrum[..., :half, :].addcmul_(later[..., half:, :], sine)
+            spectrum[..., half:, :].addcmul_(later[..., :half, :], sine, value=-1)
+    # Over all rows at once: the two between real and imaginary parts come out as nonsense, and are not used.
+    windowed = torch.add(spectrum[..., 1:-1, :], spectrum[..., :-2, :] + spectrum[..., 2:, :], alpha=-0.5)
+    return root_of_squares(windowed[..., :num_bins, :], windowed[..., half:, :]).transpose(-1, -2)
 
 
 class _Join(NamedTuple):
     shift: int  # hops from the earlier to the later half
-    cosine: torch.Tensor  # (bins + 2, 1): the later half's phase
-    sine: torch.Tensor | None  # None in the last join, where it is zero
+    cosine: torch.Tensor  # (2 · (bins + 2), 1): the later half's phase, for real and for imaginary parts
+    sine: torch.Tensor | None  # (bins + 2, 1), None in the last join, where it is zero
 
 
 @lru_cache(maxsize=8)
@@ -125,7 +123,7 @@ def _hop_kernel(
             phase = _phase(bins.unsqueeze(-1) * shift * hop_length, window_length)
             last = 2 * shift * hop_length == window_length
             cosine, sine = (part.to(dtype=dtype, device=device) for part in (phase.cos(), phase.sin()))
-            joins.append(_Join(shift, cosine, None if last else sine))
+            joins.append(_Join(shift, torch.cat((cosine, cosine)), None if last else sine))
             shift *= 2
         return kernel.to(dtype=dtype, device=device), tuple(joins)
 

@@ -155,7 +155,8 @@ def _log_magnitude(
     hop, samples = settings.hop_length, clips.shape[-1]
     total = clips.new_zeros(len(clips), frames, len(settings.frequencies))
     if long is not None:
-        total = _power(_respond_long(clips, long, frames, hop), clips.dtype).log() @ long.weight
+        response = _respond_long(clips, long, frames, hop)
+        total = _log_power(response[:, 0], response[:, 1], clips.dtype).transpose(-1, -2) @ long.weight
     if not short.classes:
         return total
     window = short.before + 1 + short.after
@@ -172,20 +173,18 @@ def _log_magnitude(
         levels = level[:, piece].reshape(-1, 1)
         log_magnitude = total[:, piece].reshape(-1, total.shape[-1])
         for group in short.classes:
-            response = torch.addmm(levels * group.gain, rows[:, group.first : group.stop], group.kernel)
-            log_magnitude = torch.addmm(log_magnitude, _power(response, clips.dtype).log(), group.weight)
+            response = (rows[:, group.first : group.stop] @ group.kernel).addcmul_(levels, group.gain)
+            real, imaginary = response.chunk(2, dim=-1)
+            log_power = _log_power(real, imaginary, clips.dtype)
+            log_magnitude = torch.addmm(log_magnitude, log_power, group.weight)
         parts.append(log_magnitude.view(len(clips), -1, total.shape[-1]))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def _power(response: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return the squared magnitude of a complex response, or of real parts followed by imaginary ones; never zero."""
-    if response.is_complex():
-        real, imaginary = response.real, response.imag
-    else:
-        real, imaginary = response.chunk(2, dim=-1)
-    power = torch.addcmul(real.square(), imaginary, imaginary)
-    return power.clamp_min(torch.finfo(dtype).tiny).to(dtype)
+def _log_power(real: torch.Tensor, imaginary: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the logarithm of the squared magnitude, finite where there is no signal."""
+    tiny = torch.finfo(dtype).tiny
+    return torch.addcmul(real.square().add_(tiny), imaginary, imaginary).log().to(dtype)
 
 
 def _level(clips: torch.Tensor, frames: int, hop: int, *, reach: int) -> torch.Tensor:
@@ -204,11 +203,11 @@ def _level(clips: torch.Tensor, frames: int, hop: int, *, reach: int) -> torch.T
 
 
 def _respond_long(clips: torch.Tensor, long: LongWavelets, frames: int, hop: int) -> torch.Tensor:
-    """Return complex responses (clips, frames, wavelets) by circular convolution over hops."""
+    """Return the responses (clips, 2, wavelets, frames), real and imaginary, by circular correlation over hops."""
     hops = torch.nn.functional.pad(clips, (0, frames * hop - clips.shape[-1])).unflatten(-1, (frames, hop))
-    compressed = hops.to(long.basis.dtype) @ long.basis
-    spectrum = torch.fft.fft(compressed, n=long.length, dim=1)
-    return torch.fft.ifft(torch.einsum("bkr,krw->bkw", spectrum, long.spectrum), dim=1)[:, :frames]
+    amount = long.shapes @ hops.to(long.shapes.dtype).transpose(-1, -2)  # (clips, rank · wavelets, frames)
+    spectrum = torch.fft.rfft(amount, n=long.length).unflatten(1, (1, *long.course.shape[1:3]))
+    return torch.fft.irfft((spectrum * long.course).sum(2), n=long.length)[..., :frames]
 
 
 __all__ = ["num_superlet_frames", "superlet"]

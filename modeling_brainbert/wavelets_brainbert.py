@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 LONG_WAVELET_S = 0.5
-CLASSES = 8  # of wavelets by length: more waste less on zeros, fewer make larger products
-RANK_TOLERANCE = 1e-13  # of the largest singular value: what float64 resolves
+CLASSES = 7  # of wavelets by length: more waste less on zeros, fewer make larger products
+RANK_TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-14}  # of the largest singular value
 
 
 class SuperletSettings(NamedTuple):
@@ -44,8 +44,8 @@ class ShortWavelets(NamedTuple):
 
 class LongWavelets(NamedTuple):
     length: int  # of the Fourier transform over hops
-    basis: torch.Tensor  # (hop_length, rank)
-    spectrum: torch.Tensor  # (length, rank, wavelets), complex
+    shapes: torch.Tensor  # (rank · wavelets, hop_length): what they do within a hop
+    course: torch.Tensor  # (2, rank, wavelets, length // 2 + 1), complex: how much of it from hop to hop, transformed
     weight: torch.Tensor  # (wavelets, bins)
 
 
@@ -154,34 +154,46 @@ def _length_classes(lengths: list[int]) -> list[tuple[int, int]]:
 def long_wavelets(
     settings: SuperletSettings, frames: int, dtype: torch.dtype, device: torch.device
 ) -> LongWavelets | None:
-    """Factor long wavelets into what happens within a hop, a few shapes, and from hop to hop."""
+    """Factor each long wavelet into a few shapes within a hop, and how much of each it has from hop to hop."""
     wavelets, weight = _all_wavelets(settings)
     first = _num_short(wavelets, settings)
     if first == len(wavelets):
         return None
     hop = settings.hop_length
     reach = min(frames, -(-len(wavelets[-1]) // 2 // hop) + 1)  # hops: voltage farther off is zero
-    laid_out = np.zeros((len(wavelets) - first, 2 * reach * hop), dtype=np.complex128)
-    for row, wavelet in zip(laid_out, wavelets[first:], strict=True):
-        offset = reach * hop - len(wavelet) // 2  # the frame's sample is the first of hop `reach`
-        row[max(offset, 0) : offset + len(wavelet)] = wavelet[max(-offset, 0) :][: len(row) - max(offset, 0)]
-    by_hop = laid_out.reshape(len(laid_out), 2 * reach, hop)
-    shapes = np.concatenate((by_hop.real, by_hop.imag)).reshape(-1, hop)
-    _, size, basis = np.linalg.svd(shapes, full_matrices=False)
-    basis = basis[size > RANK_TOLERANCE * size[0]].T
+    tolerance = RANK_TOLERANCE[dtype]
+    factored = [_factors(wavelet, reach, hop, tolerance) for wavelet in wavelets[first:]]
+    rank = max(basis.shape[1] for basis, _ in factored)
     length = 2 ** math.ceil(math.log2(frames + reach))
-    around = np.zeros((length, basis.shape[1], len(by_hop)), dtype=np.complex128)
-    factors = np.moveaxis(by_hop @ basis, 0, -1)  # (2 · reach, rank, wavelets)
-    np.add.at(around, np.arange(-reach, reach) % length, factors)
-    spectrum = np.fft.ifft(around, axis=0) * length  # a correlation: the conjugate transform of the real axis
-    # In float64: it costs a hundredth of the whole, and a slow wavelet averages over a lot of faster, stronger signal.
+    shapes = np.zeros((rank, len(factored), hop))
+    course = np.zeros((2, rank, len(factored), length))  # real, imaginary
+    for index, (basis, amount) in enumerate(factored):
+        shapes[: basis.shape[1], index] = basis.T
+        for part, values in enumerate((amount.real, amount.imag)):
+            np.add.at(course[part, : basis.shape[1], index].T, np.arange(-reach, reach) % length, values)
+    # In float64: a slow wavelet averages over a lot of faster, stronger signal, and it costs a twentieth of the whole.
     wide = device.type != "mps"
     with torch.inference_mode(False):
         return LongWavelets(
             length,
-            torch.from_numpy(np.ascontiguousarray(basis)).to(
-                dtype=torch.float64 if wide else torch.float32, device=device
+            torch.from_numpy(shapes.reshape(-1, hop)).to(dtype=torch.float64 if wide else torch.float32, device=device),
+            # A correlation over hops is a product with the conjugate.
+            torch.from_numpy(np.fft.rfft(course).conj()).to(
+                dtype=torch.complex128 if wide else torch.complex64, device=device
             ),
-            torch.from_numpy(spectrum).to(dtype=torch.complex128 if wide else torch.complex64, device=device),
             torch.from_numpy(weight[first:]).to(dtype=dtype, device=device),
         )
+
+
+def _factors(
+    wavelet: NDArray[np.complex128], reach: int, hop: int, tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
+    """Return a basis (hop, rank) of what the wavelet does within hops, and how much of it, (2 · reach, rank)."""
+    laid_out = np.zeros(2 * reach * hop, dtype=np.complex128)
+    offset = reach * hop - len(wavelet) // 2  # the frame's sample is the first of hop `reach`
+    inside = wavelet[max(-offset, 0) :][: len(laid_out) - max(offset, 0)]
+    laid_out[max(offset, 0) : max(offset, 0) + len(inside)] = inside
+    by_hop = laid_out.reshape(2 * reach, hop)
+    _, size, basis = np.linalg.svd(np.concatenate((by_hop.real, by_hop.imag)), full_matrices=False)
+    basis = basis[size > tolerance * size[0]].T
+    return basis, by_hop @ basis

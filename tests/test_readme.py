@@ -20,6 +20,13 @@ def test_the_first_block_gives_one_embedding_per_contact(tmp_path, monkeypatch):
     assert names["embeddings"].shape == (8, 24)
 
 
+def test_the_block_on_front_ends_gives_superlets():
+    names: dict = {"voltage": torch.randn(2, 10240, generator=torch.Generator().manual_seed(0))}
+    exec(re.search(r"## Front ends\n\n```python\n(.*?)```", README, re.DOTALL).group(1), names)
+    assert names["values"].shape == (2, 195, 40)
+    assert names["magnitude"].shape == (2, 205, 40)
+
+
 def test_the_table_of_presets_is_right():
     for name in PRESETS:
         with torch.device("meta"):

@@ -11,6 +11,7 @@ from .clips import check_clips, clip_problems, cut_clips, recording_clip_problem
 from .condition import condition
 from .contacts import MontageError, clean_name, neighbours, parse_contact
 from .filters import remove_line_noise
+from .grids import grid_neighbours, grids_from_text
 from .quality import QualityReport, assess_quality
 from .read import identify_recording, open_recording, read_recording
 from .recording import Recording, RecordingHeader, RecordingStream, left_out, mark_bad
@@ -35,6 +36,8 @@ __all__ = [
     "cut_clips",
     "estimate_band",
     "fill_gaps",
+    "grid_neighbours",
+    "grids_from_text",
     "identify_recording",
     "laplacian",
     "left_out",

@@ -25,7 +25,7 @@ def find_recording(root: Path, *, entities: Mapping[str, str | None]) -> Any:
     """Return the BIDSPath of the one iEEG recording under `root` that has these entities.
 
     entities: subject, session, task, acquisition, run; None accepts any. Runs 1 and 01 are the same.
-    Raises ValueError when none or several match; the sentence lists what there is.
+    Raises ValueError when none or several match, which the sentence lists, or when it is NWB.
     """
     subjects = sorted(folder.name.removeprefix("sub-") for folder in root.glob("sub-*") if folder.is_dir())
     if not subjects:
@@ -43,13 +43,19 @@ def find_recording(root: Path, *, entities: Mapping[str, str | None]) -> Any:
             subjects=[known for known in subjects if _same(subject, known)],
             datatypes="ieeg",
             suffixes="ieeg",
-            extensions=list(_EXTENSIONS),
+            extensions=[*_EXTENSIONS, ".nwb"],
         )
     matching = [
         path
         for path in found
         if all(wanted is None or _same(wanted, path.entities[name]) for name, wanted in entities.items())
     ]
+    if matching and all(path.extension == ".nwb" for path in matching):
+        raise ValueError(
+            f"{Path(matching[0].fpath).name!r} is NWB in a BIDS data set, whose tables MNE-BIDS does not read beside "
+            "NWB; give the .nwb file itself, and mark what channels.tsv calls bad with mark_bad."
+        )
+    found, matching = ([path for path in paths if path.extension != ".nwb"] for paths in (found, matching))
     if not matching:
         raise ValueError(
             f"No EDF, BDF, BrainVision or FIF recording has {_entities(entities)}; there are: "
@@ -124,7 +130,7 @@ def electrode_positions(sidecars: Mapping[str, Path]) -> tuple[dict[str, np.ndar
         warnings.warn(
             f"Positions are left out: coordsystem.json gives the system {frame!r} and the unit {unit!r}; "
             "it should name a system and m, cm or mm.",
-            stacklevel=3,
+            stacklevel=4,
         )
         return {}, None
     space = next((part[6:] for part in (system.name if system else "").split("_") if part.startswith("space-")), None)

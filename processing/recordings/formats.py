@@ -1,4 +1,4 @@
-"""Open a recording file with MNE-Python, after looking at its header ourselves.
+"""Tell formats apart, and open a recording file with MNE-Python after looking at its header ourselves.
 
 A file from elsewhere is not trusted: it may name another file to read in its place (a BrainVision header its data, a
 FIF its continuation), by name or by a symbolic link, and a unit that MNE-Python does not know is silently taken for
@@ -9,21 +9,40 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mne
+import numpy as np
+from numpy.typing import NDArray
 
 # Microvolts in one of what the header calls the unit; the last spellings are a micro sign in Greek and in Shift JIS.
 MICROVOLTS = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3, "pV": 1e-6, "µV": 1.0, "\u03bcV": 1.0, "\x83\xcaV": 1.0}
 _EDF_KNOWN_TO_MNE = frozenset(MICROVOLTS) - {"nV", "pV"}
 _BRAINVISION_KNOWN_TO_MNE = frozenset({"V", "mV", "uV", "nV", "µV"})
-_FORMATS = {".edf": "EDF", ".bdf": "BDF", ".vhdr": "BrainVision", ".fif": "FIF"}
+_FORMATS = {
+    **{".edf": "EDF", ".bdf": "BDF", ".vhdr": "BrainVision", ".fif": "FIF"},
+    **{".nwb": "NWB", ".h5": "NWB", ".hdf5": "NWB"},  # whether HDF5 is NWB, its content says
+}
 _FIFF_REFERENCE_NAME = 118
 _FIFF_UNIT_VOLT = 107
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Samples of some channels of an open file.
+
+    read: called with (start, stop) in samples, returns (channels, samples) float32 in µV.
+    sampling_rate: Hz. band_hz: the filters that the file states, None when it states none.
+    """
+
+    read: Callable[[int, int], NDArray[np.float32]]
+    num_samples: int
+    sampling_rate: float
+    band_hz: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +61,7 @@ class Channel:
 
 
 def format_of(path: Path) -> str:
-    """Return "EDF", "BDF", "BrainVision" or "FIF" by the file's extension.
+    """Return "EDF", "BDF", "BrainVision", "FIF" or "NWB" by the file's extension.
 
     Raises ValueError for another extension, and FileNotFoundError when there is no such file.
     """
@@ -54,8 +73,8 @@ def format_of(path: Path) -> str:
         return _FORMATS[path.suffix.lower()]
     except KeyError:
         raise ValueError(
-            f"{path.name!r} is not a format that is read here; use EDF, BDF, BrainVision (.vhdr), FIF, or the root of "
-            "a BIDS data set, or build a Recording from arrays."
+            f"{path.name!r} is not a format that is read here; use EDF, BDF, BrainVision (.vhdr), FIF, NWB, or the "
+            "root of a BIDS data set, or build a Recording from arrays."
         ) from None
 
 
@@ -157,7 +176,7 @@ def _edf_channels(path: Path) -> list[Channel]:
         warnings.warn(
             f"{path.name!r} is marked as discontinuous: if it has gaps, clips may span them; "
             "export each stretch as a file of its own.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
     def column(offset: int, width: int) -> list[str]:

@@ -16,6 +16,8 @@ from .contacts import MontageError, parse_contact
 # In units of the pitch: a neighbour is at 1, a diagonal one at 1.41, the next but one at 2.
 _REACH = 1.3
 
+_REMEDY = "give the grids' shapes: grids={'G': (8, 8)} (--grid G=8x8)"
+
 Grids = Mapping[str, tuple[int, int]] | Literal["positions"]
 
 
@@ -48,29 +50,18 @@ def grid_neighbours(
     """
     if edges not in ("all", "interior"):
         raise ValueError(f"edges is {edges!r}; use 'all' or 'interior'.")
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(contacts):
-        place = parse_contact(name)
-        if place:
-            rows_of.setdefault(place[0], []).append(row)
     found: dict[int, list[int]] = {}
     if grids == "positions":
         if positions is None:
-            raise MontageError("The recording has no positions; give the grids' shapes: grids={'G': (8, 8)}.")
-        for rows in rows_of.values():
-            surface = [row for row in rows if types[row] == "ecog"]
-            linked = _linked_by_distance(surface, np.asarray(positions, dtype=np.float64))
-            # On a strip nobody has three neighbours; its numbers say who they are.
-            if any(len(others) > 2 for others in linked.values()):
-                found |= linked
+            raise MontageError(f"The recording has no positions; {_REMEDY}.")
+        for linked in grids_in_space(contacts, types=types, positions=positions).values():
+            found |= linked
         if not found:
-            raise MontageError(
-                "No shaft of 'ecog' contacts lies in two dimensions by its positions; give the grids' shapes: "
-                "grids={'G': (8, 8)}."
-            )
+            raise MontageError(f"No shaft of 'ecog' contacts lies in two dimensions by its positions; {_REMEDY}.")
     elif isinstance(grids, str):
         raise ValueError(f"grids is {grids!r}; use 'positions' or shapes: {{'G': (8, 8)}}.")
     else:
+        rows_of = _rows_of_shafts(contacts)
         for shaft, shape in grids.items():
             if shaft not in rows_of:
                 raise MontageError(
@@ -84,6 +75,29 @@ def grid_neighbours(
         if contacts[row] not in bad:
             result[contacts[row]] = good if len(good) >= needed else ()
     return result
+
+
+def grids_in_space(
+    contacts: Sequence[str], *, types: Sequence[str], positions: NDArray[np.floating]
+) -> dict[str, dict[int, list[int]]]:
+    """Return shaft -> row of a contact -> rows of its neighbours, for "ecog" contacts that lie in two dimensions."""
+    found = {}
+    for shaft, rows in _rows_of_shafts(contacts).items():
+        surface = [row for row in rows if types[row] == "ecog"]
+        linked = _linked_by_distance(surface, np.asarray(positions, dtype=np.float64))
+        # On a strip nobody has three neighbours; its numbers say who they are.
+        if any(len(others) > 2 for others in linked.values()):
+            found[shaft] = linked
+    return found
+
+
+def _rows_of_shafts(contacts: Sequence[str]) -> dict[str, list[int]]:
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(contacts):
+        place = parse_contact(name)
+        if place:
+            rows_of.setdefault(place[0], []).append(row)
+    return rows_of
 
 
 def _linked_by_shape(shaft: str, shape: tuple[int, int], names: Mapping[int, str]) -> dict[int, list[int]]:

@@ -4,8 +4,7 @@ The layout is read with h5py, as the NWB schema gives it, instead of with PyNWB:
 included, and opens a file that uses an extension (AJILE12 does) only by building classes from the definitions in it.
 Here session, subject, notes and cached definitions are never opened.
 
-A file from elsewhere is not trusted. HDF5 can lead to other files by external links, by external storage and by virtual
-data sets, and all are refused before anything is read; references are followed only to objects that were looked at.
+A file from elsewhere is not trusted: see hdf5.py.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import MICROVOLTS, refusing_broken
+from .formats import MICROVOLTS, Samples, refusing_broken
+from .hdf5 import Refusal, followed, refuse_ways_out
 from .nwb_electrodes import (
     BAD_COLUMNS,
     MILLIMETRES,
@@ -38,10 +38,6 @@ _MAX_RATE_ERROR = 1e-4
 _UNIT_WORDS = {"volts": "V", "volt": "V", "millivolts": "mV", "microvolts": "µV"}
 
 
-class _Refusal(ValueError):
-    """A sentence of ours, to be told from what h5py raises."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NwbSignals:
     """One ElectricalSeries of an open NWB file: what is known about its contacts, and its samples by stretch.
@@ -50,6 +46,7 @@ class NwbSignals:
     bad: names that the file marks. sampling_rate: Hz.
     positions: (contacts, 3) in millimetres, NaN where unknown. coordinate_frame: as the file names it, or "unknown".
     band_hz: what the file says about filters, None when it says nothing.
+    series: which one of several it is, such as "2 of 3"; None when the file has just one.
     """
 
     names: tuple[str, ...]
@@ -60,6 +57,7 @@ class NwbSignals:
     positions: NDArray[np.float64] | None
     coordinate_frame: str | None
     band_hz: tuple[float, float] | None
+    series: str | None
     _path: Path = field(repr=False)
     _file: Any = field(repr=False)
     _data: Any = field(repr=False)
@@ -85,6 +83,15 @@ class NwbSignals:
                 values = self._data[here, first:end][:, chosen - first] if self._data.ndim == 2 else self._data[here]
                 result[:, begin - start : here.stop - start] = values.T.reshape(len(chosen), -1) * scale + self._offset
         return result
+
+    def samples_of(self, rows: Sequence[int]) -> Samples:
+        """Return the samples of the contacts with these indices, to be read by stretch."""
+        return Samples(
+            read=lambda start, stop: self.read(rows, start, stop),
+            num_samples=self.num_samples,
+            sampling_rate=self.sampling_rate,
+            band_hz=self.band_hz,
+        )
 
     def close(self) -> None:
         """Close the file; nothing can be read any more."""
@@ -120,76 +127,58 @@ def open_nwb(
         if given is not None and given not in known:
             raise ValueError(f"{name} is {given!r}; use one of {', '.join(repr(word) for word in known)}.")
     with _refusing_broken(path):
-        file = h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
+        file, own = _open_file(path)
         try:
-            own = _refuse_ways_out(file, path)
-            version = _text(file.attrs.get("nwb_version", "none"))
-            if not version.startswith("2"):
-                raise _Refusal(f"{path.name!r} has NWB version {version}; only NWB 2 is read here: convert it.")
-            group = _choose_series(file, path, series=series)
-            return _open_series(file, path, group, own=own, unit=unit, position_unit=position_unit)
+            group, place = _choose_series(file, path, series=series)
+            return _open_series(file, path, group, place=place, own=own, unit=unit, position_unit=position_unit)
         except BaseException:
             file.close()
             raise
+
+
+def place_of_series(path: Path, *, series: str | None = None) -> str | None:
+    """Return which series of the file `open_nwb` opens, such as "2 of 3"; None when it has just one.
+
+    Raises what `open_nwb` raises for the file as a whole and for the name.
+    """
+    with _refusing_broken(path):
+        file, _ = _open_file(path)
+        with file:
+            return _choose_series(file, path, series=series)[1]
+
+
+def _open_file(path: Path) -> tuple[h5py.File, frozenset[int]]:
+    """Open an NWB 2 file that leads to no other file; return it and the addresses of its objects."""
+    file = h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
+    try:
+        own = refuse_ways_out(file, path)
+        version = _text(file.attrs.get("nwb_version", ""))
+        if not version:
+            raise Refusal(
+                f"{path.name!r} is HDF5 but not NWB, so nothing says what its numbers are; export it as NWB or EDF, or "
+                "build a Recording from its arrays."
+            )
+        if not version.removeprefix("NWB-").startswith("2"):
+            raise Refusal(f"{path.name!r} has NWB version {version}; only NWB 2 is read here: convert it.")
+    except BaseException:
+        file.close()
+        raise
+    return file, own
 
 
 @contextmanager
 def _refusing_broken(path: Path) -> Iterator[None]:
     try:
         yield
-    except _Refusal as refusal:
+    except Refusal as refusal:
         raise ValueError(str(refusal)) from None
     except Exception as error:
         with refusing_broken(path, "NWB"):
             raise error
 
 
-def _refuse_ways_out(file: h5py.File, path: Path) -> frozenset[int]:
-    """Look at every object of the file and return their addresses; refuse all that HDF5 would follow to another file.
-
-    Soft links stay inside, where all that they can lead to is looked at here.
-    """
-    own: set[int] = set()
-    waiting = [h5py.h5g.open(file.id, b"/")]
-    while waiting:
-        group = waiting.pop()
-        for name in group:
-            kind = group.links.get_info(name).type
-            if kind == h5py.h5l.TYPE_SOFT:
-                continue
-            if kind != h5py.h5l.TYPE_HARD:
-                raise _way_out(path, "a link", name)
-            found = h5py.h5o.open(group, name)
-            address = h5py.h5o.get_info(found).addr
-            if address in own:
-                continue
-            own.add(address)
-            if isinstance(found, h5py.h5g.GroupID):
-                waiting.append(found)
-            elif isinstance(found, h5py.h5d.DatasetID):
-                # Asked of how it was made: asking a virtual data set for its shape may already open its sources.
-                made = found.get_create_plist()
-                if made.get_external_count() or made.get_layout() == h5py.h5d.VIRTUAL:
-                    raise _way_out(path, "data", name)
-    return frozenset(own)
-
-
-def _way_out(path: Path, what: str, name: bytes) -> _Refusal:
-    return _Refusal(
-        f"{path.name!r} has {what} ({name.decode(errors='replace')!r}) that leads to another file, which is not "
-        "followed; write a copy of the file that holds everything itself."
-    )
-
-
-def _followed(file: h5py.File, reference: h5py.Reference, *, own: frozenset[int]) -> Any:
-    """Return what a reference points to; a made-up one may point to something that no link leads to."""
-    found = file[reference]
-    if h5py.h5o.get_info(found.id).addr not in own:
-        raise _Refusal("A reference in the file leads to something that is no part of it; write the file anew.")
-    return found
-
-
-def _choose_series(file: h5py.File, path: Path, *, series: str | None) -> h5py.Group:
+def _choose_series(file: h5py.File, path: Path, *, series: str | None) -> tuple[h5py.Group, str | None]:
+    """Return the series, and its place among those of the file, which come in the order of their names."""
     found: dict[str, h5py.Group] = {}
 
     def remember(name: str, item: Any) -> None:
@@ -202,11 +191,12 @@ def _choose_series(file: h5py.File, path: Path, *, series: str | None) -> h5py.G
     matching = [name for name in found if series is None or series in (name, name.rsplit("/", 1)[-1])]
     if len(matching) != 1:
         listed = ", ".join(f"{name!r} of shape {item['data'].shape}" for name, item in found.items())
-        raise _Refusal(
+        raise Refusal(
             f"{path.name!r} has {len(matching)} ElectricalSeries{f' called {series!r}' if series else ''}; "
             + (f"name one with series=...: {listed}." if found else "only ElectricalSeries of NWB are read here.")
         )
-    return found[matching[0]]
+    place = f"{list(found).index(matching[0]) + 1} of {len(found)}" if len(found) > 1 else None
+    return found[matching[0]], place
 
 
 def _open_series(
@@ -214,6 +204,7 @@ def _open_series(
     path: Path,
     group: h5py.Group,
     *,
+    place: str | None,
     own: frozenset[int],
     unit: str | None,
     position_unit: str | None,
@@ -222,26 +213,26 @@ def _open_series(
     channels = data.shape[1] if data.ndim == 2 else 1
     if data.ndim not in (1, 2) or data.dtype.kind not in "iuf" or channels != len(rows) or data.shape[0] == 0:
         transposed = " (these are transposed)" if data.shape[:1] == (len(rows),) else ""
-        raise _Refusal(
+        raise Refusal(
             f"The series has {data.dtype} data of shape {data.shape} for {len(rows)} electrodes; NWB has numbers of "
             f"shape (time, electrodes){transposed}: write the file anew."
         )
     made = data.id.get_create_plist()
     if not all(h5py.h5z.filter_avail(made.get_filter(i)[0]) for i in range(made.get_nfilters())):
-        raise _Refusal(
+        raise Refusal(
             f"{path.name!r} is compressed with a filter that is not installed; install and import hdf5plugin before "
             "reading, or write the file anew with gzip."
         )
-    table = _followed(file, group["electrodes"].attrs["table"], own=own)
+    table = followed(file, group["electrodes"].attrs["table"], own=own)
     length = table["group"].shape[0]
     if not all(0 <= row < length for row in rows):
-        raise _Refusal(f"The series has electrodes beyond the {length} that the file lists; write the file anew.")
+        raise Refusal(f"The series has electrodes beyond the {length} that the file lists; write the file anew.")
     columns = {
         name: _values(table[name])
         for name in (*NAME_COLUMNS, *TYPE_COLUMNS, *BAD_COLUMNS, "filtering", "x", "y", "z")
         if name in table and f"{name}_index" not in table and table[name].shape == (length,)
     }
-    groups = [_followed(file, reference, own=own) for reference in table["group"][()]]
+    groups = [followed(file, reference, own=own) for reference in table["group"][()]]
     names = contact_names(columns, [_own_name(each) for each in groups], rows=rows)
     bad = bad_electrodes(columns, rows=rows)
     descriptions = {axis: _text(table[axis].attrs.get("description", "")) for axis in "xyz" if axis in columns}
@@ -261,6 +252,7 @@ def _open_series(
         positions=positions,
         coordinate_frame=frame,
         band_hz=pass_band(filters, nyquist=rate / 2),
+        series=place,
         _path=path,
         _file=file,
         _data=data,
@@ -274,13 +266,13 @@ def _microvolts(group: h5py.Group, *, channels: int, unit: str | None) -> tuple[
     said = _text(group["data"].attrs.get("unit", "volts"))
     named = unit or _UNIT_WORDS.get(said.lower(), said)
     if named not in MICROVOLTS:
-        raise _Refusal(f"The series is in {said!r}, which is no voltage; if you know its unit, give unit='µV' or such.")
+        raise Refusal(f"The series is in {said!r}, which is no voltage; if you know its unit, give unit='µV' or such.")
     scale = np.full(channels, float(group["data"].attrs.get("conversion", 1.0)))
     if "channel_conversion" in group:
         scale *= np.asarray(group["channel_conversion"][()], dtype=np.float64)
     offset = float(group["data"].attrs.get("offset", 0.0))
     if not (np.isfinite(scale).all() and (scale != 0).all() and np.isfinite(offset)):
-        raise _Refusal("The series has a conversion to volts that is 0 or no number; correct it in the file.")
+        raise Refusal("The series has a conversion to volts that is 0 or no number; correct it in the file.")
     return scale * MICROVOLTS[named], offset * MICROVOLTS[named]
 
 
@@ -291,14 +283,14 @@ def _sampling_rate(group: h5py.Group, *, num_samples: int) -> float:
     else:
         rate = _rate_of(group["timestamps"], num_samples=num_samples)
     if not 0 < rate < np.inf:
-        raise _Refusal(f"The series has a sampling rate of {rate} Hz; correct it in the file.")
+        raise Refusal(f"The series has a sampling rate of {rate} Hz; correct it in the file.")
     return rate
 
 
 def _rate_of(timestamps: h5py.Dataset, *, num_samples: int) -> float:
     """Return the mean rate (Hz) of timestamps in seconds; refuse gaps, repeats and a rate that changes."""
     if timestamps.shape != (num_samples,) or num_samples < 2:
-        raise _Refusal(
+        raise Refusal(
             f"The series has timestamps of shape {timestamps.shape} for {num_samples} samples; it needs one for each "
             "of at least two."
         )
@@ -312,7 +304,7 @@ def _rate_of(timestamps: h5py.Dataset, *, num_samples: int) -> float:
         wrong = np.flatnonzero(~((steps > 0.5 * usual) & (steps < 1.5 * usual)))
         if wrong.size:
             first = int(wrong[0])
-            raise _Refusal(
+            raise Refusal(
                 f"The timestamps go from {times[first]:.6f} to {times[first + 1]:.6f} s after the start where "
                 f"{usual:.6f} s are usual: there is a gap or a repeat; write each stretch as a series of its own."
             )
@@ -321,7 +313,7 @@ def _rate_of(timestamps: h5py.Dataset, *, num_samples: int) -> float:
         if uneven or abs(pace - period) > (_MAX_RATE_ERROR + 0.5 / len(steps)) * period:
             changes.append(float(times[0]))
     if changes:  # after all blocks, because a gap in a later one moves the mean
-        raise _Refusal(
+        raise Refusal(
             f"The rate of the timestamps changes by more than {_MAX_RATE_ERROR:g}, seen from {changes[0]:.6f} s after "
             "the start on; resample the series to one rate."
         )

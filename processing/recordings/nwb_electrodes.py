@@ -92,7 +92,7 @@ def bad_electrodes(columns: Mapping[str, Sequence[object]], *, rows: Sequence[in
             warnings.warn(
                 f"The electrodes' column {column!r} holds something else than yes and no and is not used; mark bad "
                 "contacts with mark_bad.",
-                stacklevel=4,
+                stacklevel=5,
             )
             continue
         bad |= {row for row, is_bad in zip(rows, said, strict=True) if is_bad}
@@ -136,7 +136,7 @@ def positions_mm(
             warnings.warn(
                 "Positions are left out: the file does not name their unit (NWB asks for micrometres, human data sets "
                 "mostly hold millimetres); if you know it, give position_unit='mm' (or 'm', 'cm', 'µm').",
-                stacklevel=4,
+                stacklevel=5,
             )
             return None, None
         unit = next(iter(units))[0]

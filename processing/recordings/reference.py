@@ -1,4 +1,4 @@
-"""Re-reference intracranial recordings along their shafts.
+"""Re-reference intracranial recordings along their shafts, and on their grids.
 
 Signals are (contacts, samples) in microvolts, positions in millimetres. Nothing here reads files. Every reference drops
 the bad contacts, keeps the order of the others, refuses a recording that is referenced already, and says in the history
@@ -7,7 +7,7 @@ whom it dropped and why: "dropped": {name: reason}.
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from .artefacts import Gaps, Stretches, bridged, gaps_between, marked_runs, merged
 from .contacts import MontageError, neighbours, parse_contact, split_bipolar
+from .grids import Grids, grid_neighbours, grids_in_space
 from .recording import Recording, RecordingHeader, require_finite
 
-# Strips have up to 16 contacts; a longer row of surface contacts is a grid, whose numbers wrap at the end of each row.
-_LONGEST_STRIP = 16
+# Few strips have more than 12 contacts; 16 and more are mostly a grid, whose numbers wrap at the end of each row.
+_SMALLEST_GRID = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,40 +65,74 @@ class Reference:
         return result
 
 
-def laplacian(recording: Recording, *, ends: Literal["drop", "one-sided"] = "drop") -> Recording:
-    """Subtract from each contact the mean of its neighbours on the same shaft.
+def laplacian(
+    recording: Recording,
+    *,
+    ends: Literal["drop", "one-sided"] = "drop",
+    grids: Grids | None = None,
+    edges: Literal["all", "interior"] = "all",
+) -> Recording:
+    """Subtract from each contact the mean of its neighbours on the same shaft or grid.
 
-    A neighbour is the contact with number n - 1 or n + 1; a bad neighbour is a missing one.
-    ends: a contact with a single neighbour is dropped ("drop"), or referenced to that one ("one-sided").
+    On a shaft a neighbour is the contact with number n - 1 or n + 1; on a grid the two to four contacts next to it, see
+    `grid_neighbours`. A bad neighbour is a missing one.
+    ends: a contact of a shaft with a single neighbour is dropped ("drop"), or referenced to that one ("one-sided").
+    grids: name -> (rows, columns) of grids that are numbered along their rows, {"G": (8, 8)}, or "positions" to find
+        grids and neighbours by where surface contacts are. All other contacts are on shafts.
+    edges: of grids: "all" keeps contacts with two neighbours or more, "interior" those with all four.
     Returns a new recording with the contacts that could be referenced, in their old order.
-    Raises MontageError when no contact has the neighbours it needs, or the recording is referenced already; ValueError
-    when a good contact holds NaN.
-    Source: Wang et al. 2023, section 3; Li et al. 2018, NeuroImage 183.
+    Raises MontageError when no contact has the neighbours it needs, a grid is not as given, or the recording is
+    referenced already; ValueError when a good contact holds NaN.
+    Source: Wang et al. 2023, section 3; Li et al. 2018, NeuroImage 183; for grids Hjorth 1975, Electroencephalogr Clin
+    Neurophysiol 39:526.
     """
-    return _referenced(recording, plan_laplacian(recording.header, ends=ends), step="a Laplacian")
+    plan = plan_laplacian(recording.header, ends=ends, grids=grids, edges=edges)
+    return _referenced(recording, plan, step="a Laplacian")
 
 
-def plan_laplacian(header: RecordingHeader, *, ends: Literal["drop", "one-sided"] = "drop") -> Reference:
+def plan_laplacian(
+    header: RecordingHeader,
+    *,
+    ends: Literal["drop", "one-sided"] = "drop",
+    grids: Grids | None = None,
+    edges: Literal["all", "interior"] = "all",
+) -> Reference:
     """Return the reference of `laplacian` for a recording; raises MontageError as it does."""
     if ends not in ("drop", "one-sided"):
         raise ValueError(f"ends is {ends!r}; use 'drop' or 'one-sided'.")
+    if grids is None and edges != "all":
+        raise ValueError(f"edges is {edges!r} and no grids are given; give grids={{'G': (8, 8)}} or leave edges out.")
     _refuse_second_reference(header, "laplacian")
-    _warn_about_grids(header)
-    chosen: list[tuple[str, list[str]]] = []
-    for name, pair in neighbours(header.good).items():
+    parameters: dict[str, object] = {"ends": ends}
+    on_grid: dict[str, tuple[str, ...]] = {}
+    if grids is not None:
+        on_grid = grid_neighbours(
+            header.contacts, grids, types=header.types, positions=header.positions, bad=header.bad, edges=edges
+        )
+        shapes = grids if isinstance(grids, str) else {name: list(shape) for name, shape in grids.items()}
+        parameters |= {"grids": shapes, "edges": edges}
+    on_shafts = [name for name in header.good if name not in on_grid]
+    _warn_about_grids(
+        header, on_shafts, remedy="give their shapes, grids={'G': (8, 8)} (--grid G=8x8), or use common_average"
+    )
+    chosen = {name: list(others) for name, others in on_grid.items() if others}
+    for name, pair in neighbours(on_shafts).items():
         present = [other for other in pair if other is not None]
         if len(present) == 2 or (present and ends == "one-sided"):
-            chosen.append((name, present))
+            chosen[name] = present
+    needed = "four" if edges == "interior" else "two"
     if not chosen:
+        wanted = "neighbours n - 1 and n + 1" if ends == "drop" else "a neighbour n - 1 or n + 1"
         raise MontageError(
-            f"No contact of {_few(header.good)} has "
-            f"{'neighbours n - 1 and n + 1' if ends == 'drop' else 'a neighbour n - 1 or n + 1'} on its shaft"
+            f"No contact of {_few(header.good)} has {wanted} on its shaft"
+            f"{f', or {needed} neighbours on its grid' if grids is not None else ''}"
             f"{f' (bad: {_few(list(header.bad))})' if header.bad else ''}; use "
             f"{'ends=' + repr('one-sided') + ' for pairs, ' if ends == 'drop' else ''}a common average, or rename the "
             "contacts as shaft and number."
         )
-    because = "no neighbour on both sides" if ends == "drop" else "no neighbour"
-    return plan_reference(header, "laplacian", {"ends": ends}, subtracted=dict(chosen), because=because)
+    because = dict.fromkeys(on_shafts, "no neighbour on both sides" if ends == "drop" else "no neighbour")
+    because |= dict.fromkeys(on_grid, f"fewer than {needed} neighbours on its grid")
+    return plan_reference(header, "laplacian", parameters, subtracted=chosen, because=because)
 
 
 def bipolar(recording: Recording) -> Recording:
@@ -113,7 +148,7 @@ def bipolar(recording: Recording) -> Recording:
 def plan_bipolar(header: RecordingHeader) -> Reference:
     """Return the reference of `bipolar` for a recording; raises MontageError as it does."""
     _refuse_second_reference(header, "bipolar")
-    _warn_about_grids(header)
+    _warn_about_grids(header, header.contacts, remedy="use a Laplacian with grids, or common_average")
     rows = {name: row for row, name in enumerate(header.contacts)}
     pairs = [(name, above) for name, (_, above) in neighbours(header.good).items() if above is not None]
     if not pairs:
@@ -127,7 +162,7 @@ def plan_bipolar(header: RecordingHeader) -> Reference:
     positions = header.positions
     after = header.with_step(
         "bipolar",
-        {"dropped": _dropped(header, used, because="no neighbour")},
+        {"dropped": _dropped(header, used, because=dict.fromkeys(header.contacts, "no neighbour"))},
         contacts=names,
         types=tuple(header.types[row] for row in first),
         positions=None if positions is None else (positions[first] + positions[second]) / 2,
@@ -170,7 +205,8 @@ def plan_common_average(header: RecordingHeader, *, by: Literal["shaft", "all"] 
             f"No {'shaft' if by == 'shaft' else 'contact type'} among {_few(header.good)} has two good contacts; "
             + ("use by='all', or rename the contacts as shaft and number." if by == "shaft" else "keep the reference.")
         )
-    because = f"no other good contact {'on its shaft' if by == 'shaft' else 'of its type'}"
+    why = f"no other good contact {'on its shaft' if by == 'shaft' else 'of its type'}"
+    because = dict.fromkeys(header.contacts, why)
     reference = plan_reference(header, "common_average", {"by": by}, subtracted=members, because=because)
     rows = {header.contacts[row]: row for row in reference.kept}
     marked = {
@@ -194,12 +230,12 @@ def plan_reference(
     parameters: Mapping[str, object],
     *,
     subtracted: Mapping[str, Sequence[str]],
-    because: str,
+    because: Mapping[str, str],
 ) -> Reference:
     """Return a reference that takes off each contact the mean of some others, and drops the contacts not named.
 
     subtracted: contact -> those whose mean is taken off; their artefacts become its own. The old order is kept.
-    step, parameters: for the history. because: why good contacts that are not named are dropped.
+    step, parameters: for the history. because: good contact -> why it is dropped if it is not named.
     """
     rows = {name: row for row, name in enumerate(header.contacts)}
     kept = [name for name in header.contacts if name in subtracted]
@@ -239,21 +275,26 @@ def _refuse_second_reference(header: RecordingHeader, step: str) -> None:
         )
 
 
-def _warn_about_grids(header: RecordingHeader) -> None:
-    surface = (parse_contact(name) for name, kind in zip(header.contacts, header.types, strict=True) if kind == "ecog")
-    sizes = Counter(place[0] for place in surface if place)
-    grids = sorted(shaft for shaft, size in sizes.items() if size > _LONGEST_STRIP)
+def _warn_about_grids(header: RecordingHeader, on_shafts: Collection[str], *, remedy: str) -> None:
+    """Warn of grids among the contacts that are taken to be on shafts."""
+    surface = [row for row, name in enumerate(header.contacts) if name in on_shafts and header.types[row] == "ecog"]
+    names = [header.contacts[row] for row in surface]
+    sizes = Counter(place[0] for place in map(parse_contact, names) if place)
+    grids = {shaft for shaft, size in sizes.items() if size >= _SMALLEST_GRID}
+    if header.positions is not None:
+        grids |= set(grids_in_space(names, types=["ecog"] * len(names), positions=header.positions[surface]))
     if grids:
         warnings.warn(
-            f"{grids} have more than {_LONGEST_STRIP} surface contacts and look like grids, where n and n + 1 are not "
-            "neighbours at the end of a row; use common_average for grids.",
+            f"{sorted(grids)} look like grids by the number or the positions of their surface contacts, and on a grid "
+            f"n and n + 1 are not neighbours at the end of a row; {remedy}.",
             stacklevel=4,
         )
 
 
-def _dropped(header: RecordingHeader, kept: Sequence[str], *, because: str) -> dict[str, str]:
-    """Return contact -> why it is not in the reference: the reason why it was bad, or `because`."""
-    return {name: header.bad.get(name, because) for name in header.contacts if name not in set(kept)}
+def _dropped(header: RecordingHeader, kept: Collection[str], *, because: Mapping[str, str]) -> dict[str, str]:
+    """Return contact -> why it is not in the reference: the reason why it was bad, or the one in `because`."""
+    reasons = {**because, **header.bad}
+    return {name: reasons[name] for name in header.contacts if name not in set(kept)}
 
 
 def _joined_artefacts(header: RecordingHeader, sources: Mapping[str, tuple[str, ...]]) -> dict[str, Stretches]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .artefacts import Gaps, bridged, gaps_between, with_gaps_filled
 from .condition import plan_reference_called, refuse_request, with_quality
 from .filters import LineFilter, plan_line_filter
+from .grids import Grids
 from .quality import inspect_contacts, quality_report
 from .recording import AnyRecording, RecordingStream
 from .reference import Reference
@@ -34,6 +35,8 @@ def condition_stream(
     line_frequency_hz: float | None,
     reference: Literal["laplacian", "bipolar", "common-average", "none"] = "laplacian",
     ends: Literal["drop", "one-sided"] = "drop",
+    grids: Grids | None = None,
+    edges: Literal["all", "interior"] = "all",
     notch: Literal["causal-notch", "zero-phase-fir"] = "causal-notch",
     sampling_rate: float = 2048.0,
     progress: bool = True,
@@ -50,14 +53,14 @@ def condition_stream(
     Warns as `assess_quality` does, and of amplitudes that suggest a wrong unit.
     Raises what `condition` raises.
     """
-    refuse_request(recording, reference=reference)
+    refuse_request(recording, reference=reference, grids=grids, edges=edges)
     # What the header alone refuses is refused now, not after hours of signal.
     if line_frequency_hz is not None:
         plan_line_filter(recording.header, line_frequency_hz, method=notch)
     plan_resampling(recording.header, sampling_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said below
-        plan_reference_called(reference, recording.header, ends=ends)
+        plan_reference_called(reference, recording.header, ends=ends, grids=grids, edges=edges)
 
     inspections = inspect_contacts(recording, progress=progress)
     report = quality_report(recording, inspections, stacklevel=3)
@@ -71,7 +74,7 @@ def condition_stream(
     else:
         line_filter = plan_line_filter(header, line_frequency_hz, method=notch)
         header = line_filter.header
-    plan = plan_reference_called(reference, header, ends=ends)
+    plan = plan_reference_called(reference, header, ends=ends, grids=grids, edges=edges)
     header = header if plan is None else plan.header
     resampling = plan_resampling(header, sampling_rate)
     rows = {name: row for row, name in enumerate(recording.contacts)}

@@ -2,17 +2,19 @@
 
 from .batches import CollateClips, masked_batch
 from .evaluation import MaskedError, evaluate
-from .figures import plot_reconstruction
+from .figures import TimeFrequencyImage, plot_front_ends, plot_reconstruction
 from .interpolation import interpolate_masked
 from .masks import mask_seeds, mask_static
 
 __all__ = [
     "CollateClips",
     "MaskedError",
+    "TimeFrequencyImage",
     "evaluate",
     "interpolate_masked",
     "mask_seeds",
     "mask_static",
     "masked_batch",
+    "plot_front_ends",
     "plot_reconstruction",
 ]

@@ -1,6 +1,6 @@
-"""Pictures of masked reconstruction."""
+"""Pictures of a clip: its voltage, and what front ends or a model make of it."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,4 +46,61 @@ def plot_reconstruction(
         axis.set_title(name, fontsize=10, loc="left")
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(drawn, ax=axes[1:].tolist(), label="magnitude (z units)", shrink=0.6)
+    return figure
+
+
+class TimeFrequencyImage(NamedTuple):
+    """What a front end makes of a clip, and where its cells lie."""
+
+    values: NDArray[np.floating]  # (frames, bins)
+    frequencies: list[float]  # Hz, of each bin, evenly spaced
+    first_frame_s: float  # centre of the first frame after the first sample
+    frame_duration_s: float  # from one frame to the next
+
+
+def plot_front_ends(
+    voltage: NDArray[np.floating],
+    images: dict[str, TimeFrequencyImage],
+    *,
+    sampling_rate: float,
+    highest_hz: float,
+    limits: tuple[float, float],
+    label: str,
+    title: str,
+) -> "Figure":
+    """Return a figure of one clip: its voltage, then one image per entry of `images`, on the same axes and colours.
+
+    voltage: (samples,) in µV at `sampling_rate` Hz. images: title → image. highest_hz: where the drawing ends.
+    limits: the values at both ends of the colours. label: what the values are.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window, no global state
+
+    figure = Figure(figsize=(10, 1.6 + 2.1 * len(images)), layout="constrained")
+    axes = figure.subplots(len(images) + 1, 1, sharex=True, gridspec_kw={"height_ratios": [0.6] + [1.0] * len(images)})
+    axes[0].plot(np.arange(len(voltage)) / sampling_rate, voltage, linewidth=0.6, color="0.15")
+    axes[0].set(ylabel="µV", xlim=(0, len(voltage) / sampling_rate))
+    axes[0].set_title(title, fontsize=10, loc="left")
+    for axis, (name, image) in zip(axes[1:], images.items(), strict=True):
+        half_s = image.frame_duration_s / 2
+        half_hz = (image.frequencies[1] - image.frequencies[0]) / 2
+        last_s = image.first_frame_s + (len(image.values) - 1) * image.frame_duration_s
+        drawn = axis.imshow(
+            image.values.T,
+            origin="lower",
+            aspect="auto",
+            extent=(
+                image.first_frame_s - half_s,
+                last_s + half_s,
+                image.frequencies[0] - half_hz,
+                image.frequencies[-1] + half_hz,
+            ),
+            cmap="viridis",
+            vmin=limits[0],
+            vmax=limits[1],
+            interpolation="none",
+        )
+        axis.set(ylabel="Hz", xlim=(0, len(voltage) / sampling_rate), ylim=(0, highest_hz), facecolor="0.9")
+        axis.set_title(name, fontsize=10, loc="left")
+    axes[-1].set_xlabel("time (s)")
+    figure.colorbar(drawn, ax=axes[1:].tolist(), label=label, extend="both" if limits[0] else "max", shrink=0.6)
     return figure

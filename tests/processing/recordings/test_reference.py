@@ -154,5 +154,8 @@ def test_an_unknown_choice_is_refused():
 
 def test_a_grid_is_warned_about():
     names = tuple(f"G{number}" for number in range(1, 65))
-    with pytest.warns(UserWarning, match=r"\['G'\] have more than 16 surface contacts and look like grids"):
-        laplacian(steps(names, types=("ecog",) * 64))
+    for count in (16, 64):
+        with pytest.warns(
+            UserWarning, match=r"\['G'\] look like grids by the number .* \(--grid G=8x8\), or use common"
+        ):
+            laplacian(steps(names[:count], types=("ecog",) * count))
