@@ -38,7 +38,7 @@ def superlet(
 ) -> torch.Tensor:
     """Return the fractional adaptive superlet transform of `voltage`: magnitude, before trimming and normalising.
 
-    voltage: (..., samples), floating point, µV. sampling_rate: Hz.
+    voltage: (..., samples), float32 or float64, µV. sampling_rate: Hz.
     frequencies: Hz, ascending, above 0 and up to half the sampling rate.
     order_min, order_max: how many wavelets the lowest and the highest frequency combine, linear in frequency between.
     base_cycles: cycles of a wavelet per order (c1).
@@ -58,19 +58,19 @@ def superlet(
     rounding noise means nothing, and the original disagrees with itself run in double precision by up to 8.8 z units.
     BrainBertFeatureExtractor therefore refuses or flags such clips.
 
-    definition="original" is the above, the code that BrainBERT's weights were trained with (Gregor Mönke's), whose list
-    of frequencies is dense in orders; where a list skips orders, that code leaves wavelets out of the mean but not out
-    of its exponents, which is not reproduced. "moca" is
-    what the publication's authors distribute: energy 2 |w|² instead of magnitude, all orders from 1 (order_min only
-    sets the lowest order) spread linearly over the list of frequencies, wavelets of an odd number of samples cut at
-    ±3 standard deviations, normalised so that a sine of amplitude A gives A² / 2. It needs order_min of at least 1.
+    definition="original" is the above, the code that BrainBERT's weights were trained with (Gregor Mönke's). For a list
+    of frequencies that skips orders, that code drops wavelets but not their exponents, which is not reproduced.
+    definition="moca" is what the publication's authors distribute: energy 2 |w|² instead of magnitude; all orders from
+    1, with order_min and order_max the superlets' orders at both ends of the list, spread evenly over it; wavelets of
+    an odd number of samples, cut at ±3 standard deviations, normalised so that a sine of amplitude A gives A² / 2.
     Both agree on the Gaussian's width, the geometric mean, the weight of the fraction, and zeros beyond the ends.
 
     Memory is bounded by working on few frames at once. TF32 and autocast are off inside.
-    Raises ValueError for frequencies, orders, cycles or a hop out of range, and an empty or integer voltage.
+    Raises ValueError for frequencies, orders, cycles or a hop out of range, and a voltage that is empty or of another
+    type.
     Source: Moca et al. 2021, Nature Communications 12:337, equations 1 to 7; Wang et al. 2023, section 3.
     """
-    if not voltage.is_floating_point() or voltage.shape[-1] == 0:
+    if voltage.dtype not in (torch.float32, torch.float64) or voltage.shape[-1] == 0:
         raise ValueError(
             f"The voltage is {voltage.dtype} of shape {tuple(voltage.shape)}: pass float32 or float64, (..., samples)."
         )
