@@ -99,8 +99,13 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
             if value not in accepted:
                 raise ValueError(f"{name} is {value!r}: choose one of {', '.join(accepted)}.")
         if transform == "superlet":
-            superlet_frequencies = [float(hertz) for hertz in superlet_frequencies or FREQUENCIES]
-            low, high = superlet_orders or (3, 30)
+            given = FREQUENCIES if superlet_frequencies is None else superlet_frequencies
+            superlet_frequencies = [float(hertz) for hertz in given]
+            if superlet_orders is not None and len(superlet_orders) != 2:
+                raise ValueError(
+                    f"superlet_orders has {len(superlet_orders)} numbers: give the lowest and the highest."
+                )
+            low, high = (3, 30) if superlet_orders is None else superlet_orders
             superlet_orders = [float(low), float(high)]
             superlet_cycles = 1.0 if superlet_cycles is None else float(superlet_cycles)
             check_superlet(superlet_frequencies, low, high, superlet_cycles, sampling_rate=sampling_rate)
@@ -111,6 +116,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 )
             if variant != "training":
                 raise ValueError(f"variant is {variant!r}, and superlets come in one variant: leave it out.")
+            if window_length != 400:
+                raise ValueError("window_length belongs to the STFT, and superlets have no window: leave it out.")
         elif (superlet_frequencies, superlet_orders, superlet_cycles) != (None, None, None):
             raise ValueError('superlet_… settings belong to transform="superlet": leave them out of the STFT.')
         elif not 1 <= feature_size <= window_length // 2 + 1:
@@ -144,8 +151,7 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         """What statistics depend on: transform, variant, scale, rate and window. Statistics of another are refused."""
         if self.superlet_orders is not None:
             low, high = self.superlet_orders
-            hertz = ",".join(f"{value:g}" for value in self.frequencies)
-            digest = hashlib.sha256(hertz.encode()).hexdigest()[:8]
+            digest = hashlib.sha256(repr(self.superlet_frequencies).encode()).hexdigest()[:8]
             what = f"superlet-{low:g}-{high:g}-{self.superlet_cycles:g}-{self.scale}-{self.sampling_rate:g}Hz"
             return f"{what}-{self.hop_length}-{self.feature_size}-{digest}"
         return (

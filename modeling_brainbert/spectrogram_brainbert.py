@@ -4,12 +4,16 @@ Voltage is (..., samples), magnitude is (..., frames, bins). Nothing here normal
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import lru_cache
-from typing import NamedTuple
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+Made = TypeVar("Made")
 
 CACHE_BYTES = 2**20  # of one step's result on a CPU: what a core's second-level cache holds
 
@@ -24,7 +28,7 @@ def stft(
 ) -> torch.Tensor:
     """Return the magnitude of the short-time Fourier transform of `voltage`, in the unit of the voltage.
 
-    voltage: (..., samples), floating point; at least one sample, at least `window_length` without `zero_boundary`.
+    voltage: (..., samples), float32 or float64; at least one sample, at least `window_length` without `zero_boundary`.
     window_length, hop_length: samples in a Hann window, and from one window to the next.
     num_bins: the lowest bins that are kept; bin k lies at k · sampling rate / window_length hertz.
     zero_boundary: half a window of zeros is put on both sides, so that the first frame is centred on the first sample.
@@ -35,10 +39,17 @@ def stft(
     transposed view. When the window is a power of two hops long, as by default, hops are transformed once and summed to
     windows by doubling, in an eighth of the operations; any other hop costs one matrix product per window.
     TF32 and autocast are off inside, except that a graph of torch.compile has the precision it was compiled with.
+    Raises ValueError for another dtype, more bins than there are, and a signal that fills no window.
     Source: the definition of scipy.signal.stft (scaling "spectrum", padded), which the original's front end calls.
     """
     samples = voltage.shape[-1]
     frames = num_stft_frames(samples, window_length, hop_length, zero_boundary=zero_boundary)
+    if voltage.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"The voltage is {voltage.dtype}: pass float32 or float64.")
+    if not 1 <= num_bins <= window_length // 2 + 1:
+        raise ValueError(
+            f"num_bins is {num_bins}: a window of {window_length} samples has 1 to {window_length // 2 + 1} bins."
+        )
     if frames < 1:
         raise ValueError(f"{samples} samples do not fill one window of {window_length}: give a longer signal.")
     left = window_length // 2 if zero_boundary else 0
@@ -46,7 +57,9 @@ def stft(
     settings = _Settings(window_length, hop_length, num_bins)
     clips = voltage.reshape(-1, samples)
     at_once = len(clips)
-    if clips.device.type == "cpu":
+    if torch.compiler.is_compiling():  # a fixed number, as lengths may be symbols
+        at_once = 16 if clips.device.type == "cpu" else at_once
+    elif clips.device.type == "cpu":
         step_bytes = 2 * (num_bins + 2) * (frames + window_length // hop_length) * voltage.element_size()
         at_once = max(1, CACHE_BYTES // step_bytes)
     with full_precision(voltage.device):
@@ -62,6 +75,29 @@ def num_stft_frames(samples: int, window_length: int = 400, hop_length: int = 50
     """Return how many frames `stft` makes of `samples` samples."""
     excess = samples if zero_boundary else samples - window_length
     return -(-excess // hop_length) + 1 if samples > 0 and excess >= 0 else 0
+
+
+def kept(build: Callable[..., Made]) -> Callable[..., Made]:
+    """Keep what `build` returned for its last eight sets of arguments.
+
+    As lru_cache does, except that a kernel built inside inference mode can take part in a gradient outside of it, and
+    that the stand-ins for tensors which a tracer such as torch.export makes are not kept.
+    """
+    made: dict[tuple, Made] = {}
+
+    @wraps(build)
+    def get(*arguments: Any) -> Made:
+        if arguments in made:
+            return made[arguments]
+        with torch.inference_mode(False):
+            built = build(*arguments)
+        if type(torch.empty(0)) is torch.Tensor:
+            if len(made) >= 8:
+                made.pop(next(iter(made)), None)
+            made[arguments] = built
+        return built
+
+    return get
 
 
 @contextmanager
@@ -125,25 +161,27 @@ class _Join(NamedTuple):
     sine: torch.Tensor | None  # (bins + 2, 1), None in the last join, where it is zero
 
 
-@lru_cache(maxsize=8)
 @torch.compiler.assume_constant_result
+@kept
 def _hop_kernel(
     window_length: int, hop_length: int, num_bins: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[torch.Tensor, tuple[_Join, ...]]:
     """Cosines, then negative sines of bins -1 to num_bins over one hop, (2 · (num_bins + 2), hop_length), and joins."""
-    with torch.inference_mode(False):  # a kernel made inside inference mode could never take part in a gradient
-        bins = torch.arange(-1, num_bins + 1)
-        phase = _phase(torch.outer(bins, torch.arange(hop_length)), window_length)
-        kernel = torch.cat((phase.cos(), -phase.sin())) / window_length
-        joins = []
-        shift = 1
-        while shift * hop_length < window_length:
-            phase = _phase(bins.unsqueeze(-1) * shift * hop_length, window_length)
-            last = 2 * shift * hop_length == window_length
-            cosine, sine = (part.to(dtype=dtype, device=device) for part in (phase.cos(), phase.sin()))
-            joins.append(_Join(shift, torch.cat((cosine, cosine)), None if last else sine))
-            shift *= 2
-        return kernel.to(dtype=dtype, device=device), tuple(joins)
+    bins = np.arange(-1, num_bins + 1)
+    phase = _phase(np.outer(bins, np.arange(hop_length)), window_length)
+    kernel = np.concatenate((np.cos(phase), -np.sin(phase))) / window_length
+    joins = []
+    shift = 1
+    while shift * hop_length < window_length:
+        phase = _phase(bins * shift * hop_length, window_length)[:, None]
+        last = 2 * shift * hop_length == window_length
+        cosine, sine = (
+            torch.from_numpy(part).to(dtype=dtype, device=device)
+            for part in (np.cos(np.concatenate((phase, phase))), np.sin(phase))
+        )
+        joins.append(_Join(shift, cosine, None if last else sine))
+        shift *= 2
+    return torch.from_numpy(kernel).to(dtype=dtype, device=device), tuple(joins)
 
 
 def _by_window(padded: torch.Tensor, settings: _Settings) -> torch.Tensor:
@@ -154,21 +192,21 @@ def _by_window(padded: torch.Tensor, settings: _Settings) -> torch.Tensor:
     return (windows[..., :half] @ kernel[:half] + windows[..., half:] @ kernel[half:]).transpose(-1, -2)
 
 
-@lru_cache(maxsize=8)
 @torch.compiler.assume_constant_result
+@kept
 def _window_kernel(window_length: int, num_bins: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Windowed cosines, then sines: (window_length, 2 · num_bins), computed in float64, kept per dtype and device."""
-    with torch.inference_mode(False):
-        sample = torch.arange(window_length)
-        window = 0.5 - 0.5 * _phase(sample, window_length).cos()
-        phase = _phase(torch.outer(sample, torch.arange(num_bins)), window_length)
-        window = (window / window.sum()).unsqueeze(-1)
-        return torch.cat((window * phase.cos(), window * phase.sin()), dim=-1).to(dtype=dtype, device=device)
+    sample = np.arange(window_length)
+    window = 0.5 - 0.5 * np.cos(_phase(sample, window_length))
+    phase = _phase(np.outer(sample, np.arange(num_bins)), window_length)
+    window = (window / window.sum())[:, None]
+    kernel = np.concatenate((window * np.cos(phase), window * np.sin(phase)), axis=1)
+    return torch.from_numpy(kernel).to(dtype=dtype, device=device)
 
 
-def _phase(turns: torch.Tensor, window_length: int) -> torch.Tensor:
+def _phase(turns: NDArray[np.integer], window_length: int) -> NDArray[np.float64]:
     """Return the angle of turns / window_length turns, reduced in integers: a float would lose digits."""
-    return (turns % window_length).double() * (2 * math.pi / window_length)
+    return np.asarray((turns % window_length) * (2 * math.pi / window_length), dtype=np.float64)
 
 
 __all__ = ["num_stft_frames", "stft"]

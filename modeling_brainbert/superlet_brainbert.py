@@ -16,7 +16,14 @@ import numpy as np
 import torch
 
 from .spectrogram_brainbert import full_precision
-from .wavelets_brainbert import LongWavelets, ShortWavelets, SuperletSettings, long_wavelets, short_wavelets
+from .wavelets_brainbert import (
+    LongWavelets,
+    ShortWavelets,
+    SuperletSettings,
+    long_wavelets,
+    short_wavelets,
+    transform_length,
+)
 
 FREQUENCIES = tuple(np.linspace(0.1, 200, 40).tolist())  # Hz, the original's
 DEFINITIONS = ("original", "moca")
@@ -43,7 +50,8 @@ def superlet(
     order_min, order_max: how many wavelets the lowest and the highest frequency combine, linear in frequency between.
     base_cycles: cycles of a wavelet per order (c1).
     hop_length: samples from one frame to the next; frame k is centred on sample k · hop_length.
-    frames_at_once: bounds the memory; the default suits the device. Numbers do not depend on it.
+    frames_at_once: bounds the memory; the default suits the device. Numbers depend on it, and on what else is in the
+        batch, by rounding at most.
     Returns (..., num_superlet_frames(samples), len(frequencies)), in the dtype and on the device of `voltage`.
 
     Definition. The wavelet of frequency f and c cycles is a Gaussian of standard deviation c / (5 f) seconds times
@@ -59,7 +67,8 @@ def superlet(
     BrainBertFeatureExtractor therefore refuses or flags such clips.
 
     definition="original" is the above, the code that BrainBERT's weights were trained with (Gregor Mönke's). For a list
-    of frequencies that skips orders, that code drops wavelets but not their exponents, which is not reproduced.
+    of frequencies that skips orders, or a highest order that is not whole, that code drops wavelets but not their
+    exponents, which is not reproduced.
     definition="moca" is what the publication's authors distribute: energy 2 |w|² instead of magnitude; all orders from
     1, with order_min and order_max the superlets' orders at both ends of the list, spread evenly over it; wavelets of
     an odd number of samples, cut at ±3 standard deviations, normalised so that a sine of amplitude A gives A² / 2.
@@ -78,6 +87,8 @@ def superlet(
     check_superlet(frequencies, order_min, order_max, base_cycles, sampling_rate=sampling_rate, whole=whole)
     if hop_length < 1:
         raise ValueError(f"hop_length is {hop_length}: give a number of samples, 1 or more.")
+    if frames_at_once is not None and frames_at_once < 1:
+        raise ValueError(f"frames_at_once is {frames_at_once}: give a number of frames, 1 or more.")
     if definition not in DEFINITIONS:
         raise ValueError(f"definition is {definition!r}: choose one of {', '.join(DEFINITIONS)}.")
     samples = voltage.shape[-1]
@@ -87,7 +98,9 @@ def superlet(
     )
     clips = voltage.reshape(-1, samples)
     short = short_wavelets(settings, clips.dtype, clips.device)
-    long = long_wavelets(settings, frames, clips.dtype, clips.device)
+    long = long_wavelets(settings, transform_length(settings, frames), clips.dtype, clips.device)
+    if not len(clips):
+        return voltage.new_zeros(*voltage.shape[:-1], frames, len(frequencies))
     if frames_at_once is None:
         on_cpu = clips.device.type == "cpu"
         frames_at_once = FRAMES_AT_ONCE["cpu"] * torch.get_num_threads() if on_cpu else FRAMES_AT_ONCE["other"]
@@ -121,6 +134,10 @@ def check_superlet(
     values = np.asarray(frequencies, dtype=np.float64)
     if values.ndim != 1 or not len(values) or not (values > 0).all() or not (np.diff(values) > 0).all():
         raise ValueError("Superlet frequencies must be a list of ascending hertz above 0: sort them, leave 0 Hz out.")
+    if len(values) == 1 and order_min != order_max:
+        raise ValueError(
+            f"A single superlet frequency cannot have orders from {order_min:g} to {order_max:g}: give both the same."
+        )
     if values[-1] > sampling_rate / 2:
         raise ValueError(
             f"The highest superlet frequency, {values[-1]:g} Hz, is above half the sampling rate of {sampling_rate:g} "
@@ -204,10 +221,20 @@ def _level(clips: torch.Tensor, frames: int, hop: int, *, reach: int) -> torch.T
 
 def _respond_long(clips: torch.Tensor, long: LongWavelets, frames: int, hop: int) -> torch.Tensor:
     """Return the responses (clips, 2, wavelets, frames), real and imaginary, by circular correlation over hops."""
-    hops = torch.nn.functional.pad(clips, (0, frames * hop - clips.shape[-1])).unflatten(-1, (frames, hop))
-    amount = long.shapes @ hops.to(long.shapes.dtype).transpose(-1, -2)  # (clips, rank · wavelets, frames)
-    spectrum = torch.fft.rfft(amount, n=long.length).unflatten(1, (1, *long.course.shape[1:3]))
-    return torch.fft.irfft((spectrum * long.course).sum(2), n=long.length)[..., :frames]
+    length = 2 * (long.course.shape[-1] - 1)
+    one = frames <= length // 2  # then nothing that is not zero comes round the circle
+    before, step = (0, frames) if one else (long.reach, length - 2 * long.reach)
+    blocks = -(-frames // step)
+    end = ((blocks - 1) * step + length - before) * hop if not one else frames * hop
+    hops = torch.nn.functional.pad(clips, (before * hop, end - clips.shape[-1])).unflatten(-1, (-1, hop))
+    parts = []
+    for first in range(0, frames, step):
+        block = hops[:, first : first + length].to(long.shapes.dtype)
+        amount = long.shapes @ block.transpose(-1, -2)  # (clips, rank · wavelets, hops)
+        spectrum = torch.fft.rfft(amount, n=length).unflatten(1, (1, *long.course.shape[1:3]))
+        response = torch.fft.irfft((spectrum * long.course).sum(2), n=length)
+        parts.append(response[..., before : before + min(step, frames - first)])
+    return parts[0] if one else torch.cat(parts, dim=-1)
 
 
 __all__ = ["num_superlet_frames", "superlet"]

@@ -11,7 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .spectrogram_brainbert import kept
+
 LONG_WAVELET_S = 0.5
+MOST_AT_ONCE = 4096  # hops that one Fourier transform takes of a long signal, more only for still longer wavelets
 CLASSES = 7  # of wavelets by length: more waste less on zeros, fewer make larger products
 RANK_TOLERANCE = {torch.float32: 1e-7, torch.float64: 1e-14}  # of the largest singular value
 
@@ -43,7 +46,7 @@ class ShortWavelets(NamedTuple):
 
 
 class LongWavelets(NamedTuple):
-    length: int  # of the Fourier transform over hops
+    reach: int  # hops before and after a frame
     shapes: torch.Tensor  # (rank · wavelets, hop_length): what they do within a hop
     course: torch.Tensor  # (2, rank, wavelets, length // 2 + 1), complex: how much of it from hop to hop, transformed
     weight: torch.Tensor  # (wavelets, bins)
@@ -84,6 +87,7 @@ def _wavelet(frequency: float, cycles: float, settings: SuperletSettings) -> NDA
     return np.asarray(peak * np.exp(-0.5 * (time / deviation) ** 2 + 2j * np.pi * frequency / rate * time))[::-1]
 
 
+@lru_cache(maxsize=8)
 def _all_wavelets(settings: SuperletSettings) -> tuple[list[NDArray[np.complex128]], NDArray[np.float64]]:
     """Return all wavelets, shortest first, and their weights (wavelets, bins) of the logarithm of squared responses."""
     combined = _combination(settings)
@@ -100,33 +104,28 @@ def _num_short(wavelets: list[NDArray[np.complex128]], settings: SuperletSetting
     return sum(len(wavelet) <= LONG_WAVELET_S * settings.sampling_rate for wavelet in wavelets)
 
 
-@lru_cache(maxsize=8)
+@kept
 def short_wavelets(settings: SuperletSettings, dtype: torch.dtype, device: torch.device) -> ShortWavelets:
+    """Sort the wavelets up to half a second into classes of about one length."""
     wavelets, weight = _all_wavelets(settings)
     wavelets = wavelets[: _num_short(wavelets, settings)]
     if not wavelets:
         return ShortWavelets(0, 0, ())
     longest = len(wavelets[-1])
     classes = []
-    with torch.inference_mode(False):  # a kernel made inside inference mode could never take part in a gradient
-        for start, stop in _length_classes([len(wavelet) for wavelet in wavelets]):
-            window = len(wavelets[stop - 1])
-            kernel = np.zeros((window, stop - start), dtype=np.complex128)
-            for column, wavelet in enumerate(wavelets[start:stop]):
-                offset = window // 2 - len(wavelet) // 2
-                kernel[offset : offset + len(wavelet), column] = wavelet
-            parts = np.concatenate((kernel.real, kernel.imag), axis=1)
-            first = longest // 2 - window // 2
-            classes.append(
-                WaveletClass(
-                    first,
-                    first + window,
-                    *(
-                        torch.from_numpy(array).to(dtype=dtype, device=device)
-                        for array in (parts, parts.sum(0), weight[start:stop])
-                    ),
-                )
-            )
+    for start, stop in _length_classes([len(wavelet) for wavelet in wavelets]):
+        window = len(wavelets[stop - 1])
+        kernel = np.zeros((window, stop - start), dtype=np.complex128)
+        for column, wavelet in enumerate(wavelets[start:stop]):
+            offset = window // 2 - len(wavelet) // 2
+            kernel[offset : offset + len(wavelet), column] = wavelet
+        parts = np.concatenate((kernel.real, kernel.imag), axis=1)
+        matrices = (
+            torch.from_numpy(array).to(dtype=dtype, device=device)
+            for array in (parts, parts.sum(0), weight[start:stop])
+        )
+        first = longest // 2 - window // 2
+        classes.append(WaveletClass(first, first + window, *matrices))
     return ShortWavelets(longest // 2, (longest - 1) // 2, tuple(classes))
 
 
@@ -150,39 +149,48 @@ def _length_classes(lengths: list[int]) -> list[tuple[int, int]]:
     return bounds[::-1]
 
 
-@lru_cache(maxsize=8)
+def transform_length(settings: SuperletSettings, frames: int) -> int:
+    """Return the hops in one Fourier transform: twice the frames, but no more than four times the longest reach."""
+    wavelets, _ = _all_wavelets(settings)
+    reach = _reach(wavelets[-1], settings.hop_length)
+    return 2 ** math.ceil(math.log2(max(2, min(2 * frames, max(4 * reach, MOST_AT_ONCE)))))
+
+
+def _reach(wavelet: NDArray[np.complex128], hop: int) -> int:
+    return -(-len(wavelet) // 2 // hop) + 1
+
+
+@kept
 def long_wavelets(
-    settings: SuperletSettings, frames: int, dtype: torch.dtype, device: torch.device
+    settings: SuperletSettings, length: int, dtype: torch.dtype, device: torch.device
 ) -> LongWavelets | None:
-    """Factor each long wavelet into a few shapes within a hop, and how much of each it has from hop to hop."""
+    """Factor each long wavelet into a few shapes within a hop, and how much of each it has from hop to hop.
+
+    length: hops in the Fourier transform; of a wavelet, no more than half of it on either side of the frame is kept.
+    """
     wavelets, weight = _all_wavelets(settings)
     first = _num_short(wavelets, settings)
     if first == len(wavelets):
         return None
     hop = settings.hop_length
-    reach = min(frames, -(-len(wavelets[-1]) // 2 // hop) + 1)  # hops: voltage farther off is zero
-    tolerance = RANK_TOLERANCE[dtype]
-    factored = [_factors(wavelet, reach, hop, tolerance) for wavelet in wavelets[first:]]
+    reach = min(length // 2, _reach(wavelets[-1], hop))
+    factored = [_factors(wavelet, reach, hop, RANK_TOLERANCE[dtype]) for wavelet in wavelets[first:]]
     rank = max(basis.shape[1] for basis, _ in factored)
-    length = 2 ** math.ceil(math.log2(frames + reach))
     shapes = np.zeros((rank, len(factored), hop))
     course = np.zeros((2, rank, len(factored), length))  # real, imaginary
     for index, (basis, amount) in enumerate(factored):
         shapes[: basis.shape[1], index] = basis.T
         for part, values in enumerate((amount.real, amount.imag)):
-            np.add.at(course[part, : basis.shape[1], index].T, np.arange(-reach, reach) % length, values)
+            course[part, : basis.shape[1], index, np.arange(-reach, reach) % length] = values
     # In float64: a slow wavelet averages over a lot of faster, stronger signal, and it costs a twentieth of the whole.
-    wide = device.type != "mps"
-    with torch.inference_mode(False):
-        return LongWavelets(
-            length,
-            torch.from_numpy(shapes.reshape(-1, hop)).to(dtype=torch.float64 if wide else torch.float32, device=device),
-            # A correlation over hops is a product with the conjugate.
-            torch.from_numpy(np.fft.rfft(course).conj()).to(
-                dtype=torch.complex128 if wide else torch.complex64, device=device
-            ),
-            torch.from_numpy(weight[first:]).to(dtype=dtype, device=device),
-        )
+    real, complex = (torch.float64, torch.complex128) if device.type != "mps" else (torch.float32, torch.complex64)
+    return LongWavelets(
+        reach,
+        torch.from_numpy(shapes.reshape(-1, hop)).to(dtype=real, device=device),
+        # A correlation over hops is a product with the conjugate.
+        torch.from_numpy(np.fft.rfft(course).conj()).to(dtype=complex, device=device),
+        torch.from_numpy(weight[first:]).to(dtype=dtype, device=device),
+    )
 
 
 def _factors(
