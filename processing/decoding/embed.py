@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
@@ -96,7 +97,8 @@ class Embedder:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
         self.recording, self.model, self.extractor = recording, model.eval(), extractor
-        self.window_s, self.stride_s, self.batch_size = window_s, stride_s or window_s, batch_size
+        self.window_s, self.stride_s = window_s, window_s if stride_s is None else stride_s
+        self.batch_size = batch_size
         self.pooling: Pooling = pooling or model.config.pooling
         layers = model.config.num_hidden_layers + 1
         self.layer = layer % layers if -layers <= layer < layers else layer  # which the model refuses
@@ -106,9 +108,9 @@ class Embedder:
         if statistics is not None and not isinstance(statistics, str):
             self._statistics = _statistics_of_contacts(statistics, recording.good, extractor)
         self.grid = Windows(recording, window_s=window_s)
-        self.windows = Windows(
-            recording, window_s=window_s, stride_s=stride_s, values_per_window=self._values_per_window()
-        )
+        self._shape = self._shape_of_embedding()
+        values = math.prod(self._shape)
+        self.windows = Windows(recording, window_s=window_s, stride_s=stride_s, values_per_window=values)
         self.about: dict[str, Any] = json.loads(json.dumps(self._dependencies()))  # as it is read: lists for tuples
 
     @property
@@ -129,12 +131,14 @@ class Embedder:
         contacts = len(self.windows.contacts)
         voltage = torch.from_numpy(block.voltage).to(self.device)
         voltage = voltage.unfold(1, self.windows.window, self.windows.stride)  # (contacts, windows, samples), a view
-        embeddings = []
-        for rows in torch.arange(len(block.starts) * contacts).split(self.batch_size):
+        count = len(block.starts) * contacts
+        # In one piece: what batches leave between larger arrays that come and go would split the memory into holes.
+        embeddings = torch.empty((count, *self._shape), device=self.device)
+        for rows in torch.arange(count).split(self.batch_size):
             start, contact = rows // contacts, rows % contacts
-            embeddings.append(self._embed_windows(voltage[contact, start], self._statistics_of(contact.numpy())))
+            embeddings[rows] = self._embed_windows(voltage[contact, start], self._statistics_of(contact.numpy()))
             advance(len(rows))
-        values = torch.cat(embeddings).cpu().numpy()
+        values = embeddings.cpu().numpy()
         column = pa.array(values.reshape(-1))
         for size in reversed(values.shape[1:]):
             column = pa.FixedSizeListArray.from_arrays(column, size)
@@ -166,13 +170,13 @@ class Embedder:
             return None
         return self._statistics | {name: self._statistics[name][contacts] for name in ("mean", "std")}
 
-    def _values_per_window(self) -> int:
+    def _shape_of_embedding(self) -> torch.Size:
         """Embed a made-up window: what extractor or model refuses is refused before minutes of reading."""
         bins = self.extractor.feature_size
         statistics = {"fingerprint": self.extractor.fingerprint, "mean": np.zeros(bins), "std": np.ones(bins)}
         ramp = torch.linspace(-1, 1, self.grid.window, device=self.device)
         by_recording = self.extractor.normalization == "recording"
-        return self._embed_windows(ramp, statistics if by_recording else None).numel()
+        return self._embed_windows(ramp[None], statistics if by_recording else None).shape[1:]
 
     def _dependencies(self) -> dict[str, Any]:
         recording, model, extractor, given = self.recording, self.model, self.extractor, self._statistics
@@ -195,7 +199,9 @@ class Embedder:
             "pooling": self.pooling,
             "front_end": extractor.fingerprint,
             "normalization": extractor.normalization,
-            "corpus_statistics_sha256": _sha256([extractor.mean, extractor.std]),
+            "corpus_statistics_sha256": (
+                _sha256([extractor.mean, extractor.std]) if extractor.normalization == "corpus" else None
+            ),
             "statistics": "whole recording" if self.needs_statistics else given and "given for each contact",
             "statistics_sha256": given and _sha256([given["mean"].tolist(), given["std"].tolist()]),
             "window_s": self.window_s,

@@ -58,10 +58,13 @@ def embed_to_parquet(
 
     The arguments are those of `embed_recording`, and:
     path: of the file, which must not exist. Blocks that are done wait in the folder `parts_folder(path)`; whoever calls
-        again with the same arguments goes on from there, and gets the same file byte for byte.
+        again with the same arguments goes on from there, and gets the file that one run would have written.
     state: an accelerate.PartialState when several processes share the work: each calls this function, block k belongs
-        to process k modulo their number, and the first joins the blocks. All must see one file system. The file does
-        not depend on their number, as long as they run on equal machines with as many threads.
+        to process k modulo their number, and the first joins the blocks. All must see one file system. Only reading,
+        conditioning and embedding of blocks are divided: whoever opens a recording in each process goes through the
+        file once in each, for its hash and its inspection.
+    The file is the same byte for byte, stopped or not and on any number of processes, on equal machines with as many
+    torch threads in each process; other machines or threads round sums differently, which nothing here can see.
     Parquet, because labels stand in typed columns beside the vectors, the metadata travels along, and pandas, polars,
     duckdb and datasets read it in pieces; zarr would suit bare arrays, and has no labels beside rows.
     Raises ValueError when path exists, when the folder holds blocks that were made with other settings, when another
@@ -83,12 +86,13 @@ def embed_to_parquet(
     progress = progress and first
     if path.exists() and not (parts.exists() and _says(path) == embedder.about):
         raise ValueError(f"{path} exists: choose another path, so that no embeddings are lost.")
+    joined = path.exists()  # by a run that was killed before all parts were removed
     with only_writer(parts) if first else nullcontext():
-        if first:
+        if first and not joined:
             _begin(path, embedder.about)
-        state.wait_for_everyone()
-        _refuse_other_settings(parts, embedder.about)
-        if not path.exists():  # otherwise it was joined, and only the parts were not removed yet
+        state.wait_for_everyone()  # until all have seen what is there, nothing is removed
+        if not joined:
+            _refuse_other_settings(parts, embedder.about)
             if embedder.needs_statistics:
                 _fit(embedder, parts, state, progress=progress)
             _embed(embedder, parts, state, progress=progress)
@@ -107,13 +111,19 @@ def parts_folder(path: Path | str) -> Path:
 
 
 def _begin(path: Path, about: dict[str, Any]) -> None:
-    """Clear what a killed process left half-written, and write down the settings unless blocks of others are there."""
+    """Clear what a killed process left half-written or half-removed, and write the settings unless there are blocks."""
     parts = parts_folder(path)
+    settings = parts / "settings.json"
     remove_parts(parts)
     for half_joined in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         half_joined.unlink()
-    if not (any(parts.glob("block-*.parquet")) or any(parts.glob("statistics-*.npz"))):
-        with written_whole(parts / "settings.json") as temporary:
+    blocks = [*parts.glob("block-*.parquet"), *parts.glob("statistics-*.npz")]
+    if not settings.exists():  # killed while all was removed: nothing says what these blocks were made from
+        for block in blocks:
+            block.unlink()
+        blocks = []
+    if not blocks:
+        with written_whole(settings) as temporary:
             temporary.write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
@@ -136,7 +146,7 @@ def _fit(embedder: Embedder, parts: Path, state: Processes, *, progress: bool) -
     with _bar_over("statistics", embedder.grid, mine, missing, progress=progress) as bar:
         for block in made_ahead(embedder.grid.read, missing):
             with written_whole(files[block.number]) as temporary, temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **embedder.statistics_of(block))
+                np.savez(file, **embedder.statistics_of(block))  # type: ignore[arg-type]  # its own bool: allow_pickle
             bar.update(embedder.grid.rows(block.number))
     state.wait_for_everyone()
     _refuse_missing(files)

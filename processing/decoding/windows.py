@@ -1,7 +1,8 @@
 """The windows of a recording in blocks: a unit of work that is the same whoever does it, and after any restart.
 
 A block holds a fixed number of consecutive window starts of all good contacts, its rows in the order (start, contact).
-Batches are cut from blocks, so that they have the same rows, and embeddings the same bits, in every run.
+Batches are cut from blocks, so that they have the same rows in every run, and embeddings the same bits on equal
+machines with as many threads.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from ..recordings import Recording, RecordingStream, clip_problems
 from ..recordings.clips import clip_and_stride
 
-BLOCK_S = 60.0  # of window starts in a block
-BLOCK_ROWS = 4096  # at most, of all contacts together: more would only cost memory
+# Of window starts in a block. Shorter blocks would cost time: each is read, and conditioned, with a margin around it.
+BLOCK_S = 60.0
 BLOCK_VALUES = 2**25  # numbers in the embeddings of a block, at most: 128 MiB, which all frames of a window soon fill
 
 Made = TypeVar("Made")
@@ -62,8 +63,8 @@ class Windows:
             )
         self.window, self.stride = clip_and_stride(recording, clip_s=window_s, stride_s=stride_s)
         self.count = (recording.num_samples - self.window) // self.stride + 1
-        rows = min(BLOCK_ROWS, BLOCK_VALUES // values_per_window)
-        self.per_block = max(1, min(round(BLOCK_S * recording.sampling_rate / self.stride), rows // len(self.contacts)))
+        fit = BLOCK_VALUES // (values_per_window * len(self.contacts))
+        self.per_block = max(1, min(round(BLOCK_S * recording.sampling_rate / self.stride), fit))
 
     def __len__(self) -> int:
         return -(-self.count // self.per_block)

@@ -128,7 +128,16 @@ def test_the_table_holds_the_history_and_the_front_end(recording):
     assert about["history"] == [{"step": "read", "format": "made"}]
     assert about["front_end"] == extractor.fingerprint
     assert (about["pooling"], about["layer"], about["window_s"], about["stride_s"]) == ("center", 2, 5.0, 5.0)
-    assert about["statistics"] is None
+    assert (about["statistics"], about["corpus_statistics_sha256"]) == (None, None)
+
+
+def test_the_table_tells_one_corpus_from_another(recording):
+    model, hashes = BrainBertModel.from_pretrained(TINY), set()
+    for mean in (0.0, 0.0, 1.0):
+        extractor = BrainBertFeatureExtractor(normalization="corpus", mean=[mean] * 40, std=[1.0] * 40)
+        table = embed_recording(recording, model, extractor, progress=False)
+        hashes.add(json.loads(table.schema.metadata[b"brainbert"])["corpus_statistics_sha256"])
+    assert len(hashes - {None}) == 2
 
 
 def test_the_file_tells_a_model_from_its_untrained_twin(recording):
@@ -155,6 +164,7 @@ def test_another_rate_is_refused(recording):
         ({"layer": 3}, "layer is 3 and this model has 2"),
         ({"layer": -4}, "layer is -4 and this model has 2"),
         ({"batch_size": 0}, "batch_size is 0: it must be at least 1"),
+        ({"stride_s": 0.0}, "Clips of 5.0 s every 0.0 s at 2048 Hz have no samples"),
         ({"window_s": 71}, "The recording lasts 70.00 s and a clip 71 s"),
         ({"statistics": "whole recording"}, 'statistics belong to normalization="recording"'),
     ],

@@ -1,6 +1,7 @@
 """A Parquet file of embeddings is the same however often its making was killed and however many processes shared it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,16 @@ def breaking_off(recording, *, after):
         return recording.read(start, stop)
 
     return recording.with_source(read)
+
+
+def killed_before_the_parts_are_removed(recording, model, extractor, path):
+    def killed(_):
+        raise Broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shutil.rmtree", killed)
+        with pytest.raises(Broken):
+            embed_to_parquet(recording, model, extractor, path, **WINDOW)
 
 
 @pytest.mark.parametrize("pooling", ["center", "mean", "frames"])
@@ -184,20 +195,64 @@ def test_a_file_is_not_overwritten(recording, model, extractor, tmp_path):
         embed_to_parquet(recording, model, extractor, tmp_path / "file", **WINDOW)
 
 
-def test_killed_between_joining_and_clearing_up_only_clears_up(recording, model, extractor, tmp_path, monkeypatch):
-    def killed(_):
-        raise Broken
-
-    with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", killed)
-        with pytest.raises(Broken):
-            embed_to_parquet(recording, model, extractor, tmp_path / "file", **WINDOW)
+def test_killed_between_joining_and_clearing_up_only_clears_up(recording, model, extractor, tmp_path):
+    killed_before_the_parts_are_removed(recording, model, extractor, tmp_path / "file")
     written = (tmp_path / "file").read_bytes()
     with pytest.raises(ValueError, match="exists: choose another path"):
         embed_to_parquet(recording, model, extractor, tmp_path / "file", **WINDOW | {"layer": 1})
     embed_to_parquet(breaking_off(recording, after=0), model, extractor, tmp_path / "file", **WINDOW)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == written
+
+
+@pytest.mark.parametrize("settings_first", [True, False])
+def test_killed_anywhere_in_clearing_up_is_repaired(recording, model, extractor, tmp_path, settings_first):
+    path = tmp_path / "file"
+    killed_before_the_parts_are_removed(recording, model, extractor, path)
+    written = path.read_bytes()
+    names = sorted((file.name for file in parts_folder(path).iterdir()), reverse=settings_first)
+    assert names.index("settings.json") == (0 if settings_first else len(names) - 1)
+    contents = {name: (parts_folder(path) / name).read_bytes() for name in names}
+    for removed in range(len(names) + 1):
+        parts_folder(path).mkdir(exist_ok=True)
+        for name in names[removed:]:
+            (parts_folder(path) / name).write_bytes(contents[name])
+        embed_to_parquet(breaking_off(recording, after=0), model, extractor, path, **WINDOW)
+        assert [file.name for file in tmp_path.iterdir()] == ["file"]
+        assert path.read_bytes() == written
+
+
+def test_blocks_without_settings_are_made_again(recording, model, extractor, tmp_path):
+    path = tmp_path / "file"
+    killed_before_the_parts_are_removed(recording, model, extractor, path)
+    (parts_folder(path) / "settings.json").unlink()
+    written = path.rename(tmp_path / "moved").read_bytes()
+    with pytest.raises(Broken):
+        embed_to_parquet(breaking_off(recording, after=6), model, extractor, path, **WINDOW)
+    embed_to_parquet(recording, model, extractor, path, **WINDOW)
+    assert path.read_bytes() == written
+
+
+def test_no_process_looks_for_parts_that_the_first_has_cleared_up(recording, model, extractor, tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    killed_before_the_parts_are_removed(recording, model, extractor, path)
+    barrier, cleared = threading.Barrier(2), threading.Event()
+    remove = shutil.rmtree
+
+    def remove_and_tell(folder):
+        remove(folder)
+        cleared.set()
+
+    def work(index):
+        state = Process(index, 2, barrier)
+        if index == 1:  # the slower one
+            state.wait_for_everyone = lambda: (barrier.wait(timeout=60), cleared.wait(timeout=60))
+        embed_to_parquet(recording, model, extractor, path, **WINDOW, state=state)
+
+    monkeypatch.setattr("shutil.rmtree", remove_and_tell)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(work, range(2))) == [None, None]
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
 
 
 def test_two_runs_into_one_file_at_once_are_refused(recording, model, extractor, tmp_path):

@@ -27,11 +27,12 @@ def stream(*, contacts: int = 2, hours: float = 1.0) -> RecordingStream:
     [
         (2, 5.0, 1, 12, 60),  # 720 windows of each contact, 12 a minute
         (2, 1.0, 1, 60, 60),  # 3596 windows
-        (256, 0.5, 1, 16, 450),  # 4096 rows; 7191 windows
+        (256, 0.1, 32, 599, 60),  # strides of 205 samples; 35915 windows
+        (256, 0.1, 768, 170, 212),  # 2^25 numbers are 170.7 windows of 256 · 768
         (2, 5.0, 190 * 768, 12, 60),  # all frames of a large model: 229 rows would fit
         (64, 5.0, 190 * 768, 3, 240),
         (2, 120.0, 1, 1, 30),  # a stride longer than a block
-        (5000, 5.0, 1, 1, 720),  # more contacts than a block has rows
+        (256, 5.0, 190 * 768, 1, 720),  # more contacts than a block has rows
     ],
 )
 def test_a_block_is_a_minute_of_window_starts_and_bounded_in_memory(contacts, stride_s, values, per_block, blocks):
