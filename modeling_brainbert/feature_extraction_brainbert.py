@@ -370,6 +370,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 hop_length=self.hop_length,
                 num_bins=self.feature_size,
                 zero_boundary=self._edges.zero_boundary,
+                # With statistics of all frames, those at the edges, where an offset begins and ends, drown its traces.
+                remove_offset=self.normalization != "clip" or not self._edges.clip_statistics_before_trimming,
             )
         return magnitude.clamp(min=LOG_FLOOR).log() if self.scale == "log" else magnitude
 
