@@ -23,6 +23,7 @@ RINGING_TIME_CONSTANTS = 5.0  # of Q / (pi f): then e^-5 = 0.7 % of a notch's ri
 MEMORY_TIME_CONSTANTS = 40.0  # e^-40 = 4e-18
 FIR_TRANSITION_HZ = 1.0  # MNE-Python's default for notches; half of it on each side, 6.6 s of filter
 FIR_LENGTH_S = 6.6  # 3.3 / (FIR_TRANSITION_HZ / 2): a Hamming window's transition width
+_MOST_FIR_NOTCHES = 196  # then the notches, 1/200 of their frequency wide, and their transitions leave nothing between
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,8 +64,8 @@ def remove_line_noise(
     Bad contacts are filtered when they are finite and left as they are otherwise.
     Artefacts are widened by the filter's reach ("reach_s" in the history: backward, forward). Notches ring forward for
     five time constants of the slowest, at the line frequency: 5 · 30 / (π f), 0.95 s at 50 Hz; a step of 5 mV, which
-    starts to ring with 1/30 of itself, has then left 1 µV. The linear-phase filter reaches half its length, 3.3 s, both
-    ways, and nothing beyond.
+    starts to ring with 1/30 of itself, has then left 1 µV. The linear-phase filter reaches half its length, 3.3 s and
+    at most half a sample, both ways, and nothing beyond.
     Raises ValueError for another line frequency, a sampling rate too low for it, a recording shorter than the filter,
     and NaN in good contacts.
     Source: Wang et al. 2023, section 3 and the released preprocessing (60 to 360 Hz).
@@ -107,8 +108,13 @@ def plan_line_filter(
         )
     time_constant_s = QUALITY_FACTOR / (np.pi * frequency_hz)
     if method == "zero-phase-fir":
-        before_s, after_s = FIR_LENGTH_S / 2, FIR_LENGTH_S / 2
-        before = after = _fir_taps(rate) // 2
+        if len(harmonics) > _MOST_FIR_NOTCHES:
+            raise ValueError(
+                f"{len(harmonics)} harmonics fit under the Nyquist frequency, and the zero-phase-fir filter has room "
+                f"for {_MOST_FIR_NOTCHES}; give max_harmonics, at most that."
+            )
+        before = after = len(_fir_notches(rate, tuple(harmonics))) // 2
+        before_s = after_s = before / rate
     else:
         before_s, after_s = 0.0, RINGING_TIME_CONSTANTS * time_constant_s
         before, after = math.ceil(MEMORY_TIME_CONSTANTS * time_constant_s * rate), 0
@@ -175,21 +181,19 @@ def zero_phase_notch(
     return filtered
 
 
-def _fir_taps(sampling_rate: float) -> int:
-    return int(FIR_LENGTH_S * sampling_rate) // 2 * 2 + 1  # odd: the delay is a whole number of samples
-
-
 @lru_cache(maxsize=4)
 def _fir_notches(sampling_rate: float, frequencies: tuple[float, ...]) -> NDArray[np.float64]:
     """Return the taps of `mne.filter.notch_filter` with its default widths."""
     centres = np.array(frequencies)
+    # Not fewer than its window needs, and odd: the delay is a whole number of samples.
+    length = math.ceil(FIR_LENGTH_S * sampling_rate) | 1
     side = centres / 400 + FIR_TRANSITION_HZ / 2
     taps: NDArray[np.float64] = mne.filter.create_filter(
         None,
         sampling_rate,
         l_freq=centres + side,
         h_freq=centres - side,
-        filter_length=_fir_taps(sampling_rate),
+        filter_length=length,
         l_trans_bandwidth=FIR_TRANSITION_HZ / 2,
         h_trans_bandwidth=FIR_TRANSITION_HZ / 2,
         method="fir",

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 # Microvolts in one of what the header calls the unit; the last spellings are a micro sign in Greek and in Shift JIS.
 MICROVOLTS = {"V": 1e6, "mV": 1e3, "uV": 1.0, "nV": 1e-3, "pV": 1e-6, "µV": 1.0, "\u03bcV": 1.0, "\x83\xcaV": 1.0}
+READ_VALUES = 2**22  # of a file at a time, at most: 32 MiB of float64
 _EDF_KNOWN_TO_MNE = frozenset(MICROVOLTS) - {"nV", "pV"}
 _BRAINVISION_KNOWN_TO_MNE = frozenset({"V", "mV", "uV", "nV", "µV"})
 _FORMATS = {

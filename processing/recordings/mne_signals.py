@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bids import electrode_positions, open_bids
-from .formats import MICROVOLTS, Channel, Samples, format_of, open_raw, read_channels, refusing_broken
-
-_BLOCK_VALUES = 2**22  # 32 MiB of float64 at a time
+from .formats import MICROVOLTS, READ_VALUES, Channel, Samples, format_of, open_raw, read_channels, refusing_broken
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,7 +129,7 @@ class _FileSamples:
 
     def __call__(self, start: int, stop: int) -> NDArray[np.float32]:
         data = np.empty((len(self._picks), stop - start), dtype=np.float32)
-        block = max(1, _BLOCK_VALUES // len(self._raw.ch_names))
+        block = max(1, READ_VALUES // len(self._raw.ch_names))
         with self._lock, refusing_broken(self._path, "a complete recording"):
             for first in range(start, stop, block):
                 last = min(first + block, stop)

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import MICROVOLTS, Samples, refusing_broken
+from .formats import MICROVOLTS, READ_VALUES, Samples, refusing_broken
 from .hdf5 import Refusal, followed, refuse_ways_out
 from .nwb_electrodes import (
     BAD_COLUMNS,
@@ -31,7 +31,6 @@ from .nwb_electrodes import (
     positions_mm,
 )
 
-_BLOCK_VALUES = 2**22  # 32 MiB of float64 at a time
 _BLOCK_TIMESTAMPS = 2**20
 _CHUNK_CACHE_BYTES = 2**24  # stretches share compressed chunks of this size with their neighbours
 _MAX_RATE_ERROR = 1e-4
@@ -59,8 +58,7 @@ class NwbSignals:
     band_hz: tuple[float, float] | None
     series: str | None
     _path: Path = field(repr=False)
-    _file: Any = field(repr=False)
-    _data: Any = field(repr=False)
+    _data: Any = field(repr=False)  # keeps the file open
     _scale: NDArray[np.float64] = field(repr=False)
     _offset: float = field(repr=False)
 
@@ -68,15 +66,14 @@ class NwbSignals:
         """Return samples start to stop of the contacts with these indices: (rows, stop - start), float32, µV.
 
         Only this stretch is read, and at most 32 MiB of it is held in double precision.
-        Raises ValueError for a stretch outside the recording, and when the file is broken there.
+        The stretch must be inside the recording, as `RecordingStream` sees to it.
+        Raises ValueError when the file is broken there.
         """
-        if not 0 <= start <= stop <= self.num_samples:
-            raise ValueError(f"Samples {start} to {stop} are asked for; the recording has 0 to {self.num_samples}.")
         chosen = np.asarray(rows, dtype=np.intp)
         first, end = int(chosen.min()), int(chosen.max()) + 1
         scale = self._scale[chosen, None]
         result = np.empty((len(chosen), stop - start), dtype=np.float32)
-        block = max(1, _BLOCK_VALUES // (end - first))
+        block = max(1, READ_VALUES // (end - first))
         with _refusing_broken(self._path):
             for begin in range(start, stop, block):
                 here = slice(begin, min(begin + block, stop))
@@ -93,16 +90,6 @@ class NwbSignals:
             band_hz=self.band_hz,
         )
 
-    def close(self) -> None:
-        """Close the file; nothing can be read any more."""
-        self._file.close()
-
-    def __enter__(self) -> "NwbSignals":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def open_nwb(
     path: str | Path, *, series: str | None = None, unit: str | None = None, position_unit: str | None = None
@@ -115,9 +102,9 @@ def open_nwb(
     Timestamps instead of a rate are read once, in blocks of 2**20: no interval may be shorter than a half or longer
     than one and a half of the usual one; over a block they may differ from one rate, and it from the mean rate of all,
     by 1e-4 and half a sample. Single intervals may jitter: samplers are regular, and clocks write microseconds.
-    Warns when positions have no unit, or when a column of bad contacts is not understood.
+    Warns when positions have no unit or are no numbers, or when a column of bad contacts is not understood.
     Raises FileNotFoundError, and ValueError for a file that is broken, no NWB 2 or leads to other files, for several
-    series without a name, and for timestamps with gaps.
+    series without a name, an electrode that is listed twice, and timestamps with gaps.
     Source: NWB schema 2, ElectricalSeries: volts = data · conversion · channel_conversion + offset.
     """
     path = Path(path)
@@ -223,6 +210,11 @@ def _open_series(
             f"{path.name!r} is compressed with a filter that is not installed; install and import hdf5plugin before "
             "reading, or write the file anew with gzip."
         )
+    if len(set(rows)) < len(rows):
+        raise Refusal(
+            "The series lists an electrode more than once, so that nothing says which samples are its own; write the "
+            "file anew with each electrode once."
+        )
     table = followed(file, group["electrodes"].attrs["table"], own=own)
     length = table["group"].shape[0]
     if not all(0 <= row < length for row in rows):
@@ -254,7 +246,6 @@ def _open_series(
         band_hz=pass_band(filters, nyquist=rate / 2),
         series=place,
         _path=path,
-        _file=file,
         _data=data,
         _scale=scale,
         _offset=offset,

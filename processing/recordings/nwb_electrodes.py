@@ -81,7 +81,7 @@ def contact_type(texts: Iterable[str]) -> str | None:
 def bad_electrodes(columns: Mapping[str, Sequence[object]], *, rows: Sequence[int]) -> set[int]:
     """Return those of `rows` that a column called bad, noisy, null or status marks, or one called good does not.
 
-    Warns when such a column holds something else than yes and no.
+    Warns when such a column holds something else than yes and no (`n/a`, NaN, a score), which marks nobody.
     """
     bad: set[int] = set()
     for column in BAD_COLUMNS:
@@ -90,11 +90,10 @@ def bad_electrodes(columns: Mapping[str, Sequence[object]], *, rows: Sequence[in
         said = [_is_bad(columns[column][row], yes_is_bad=column not in _GOOD_COLUMNS) for row in rows]
         if None in said:
             warnings.warn(
-                f"The electrodes' column {column!r} holds something else than yes and no and is not used; mark bad "
-                "contacts with mark_bad.",
+                f"The electrodes' column {column!r} holds something else than yes and no for {said.count(None)} of "
+                f"{len(said)} electrodes, which it does not mark; mark those that are bad with mark_bad.",
                 stacklevel=5,
             )
-            continue
         bad |= {row for row, is_bad in zip(rows, said, strict=True) if is_bad}
     return bad
 
@@ -120,11 +119,19 @@ def positions_mm(
     unit: one of MILLIMETRES, where you know it. The schema asks for micrometres, iEEG data sets hold millimetres:
     without a unit in the descriptions or from you there are no positions.
     Two contacts cannot be at one place: such positions are placeholders, and unknown.
-    Warns when positions are left out for want of a unit.
+    Warns when positions are left out for want of a unit, or because they are no numbers.
     """
     if not all(axis in columns for axis in "xyz"):
         return None, None
-    places = np.array([[columns[axis][row] for axis in "xyz"] for row in rows], dtype=np.float64)
+    try:
+        places = np.array([[columns[axis][row] for axis in "xyz"] for row in rows], dtype=np.float64)
+    except (TypeError, ValueError):
+        warnings.warn(
+            "Positions are left out: the electrodes' columns x, y and z hold something else than numbers; correct them "
+            "in the file.",
+            stacklevel=5,
+        )
+        return None, None
     _, which, counts = np.unique(places, axis=0, return_inverse=True, return_counts=True)
     places[(counts[which.reshape(-1)] > 1) | ~np.isfinite(places).all(axis=1)] = np.nan
     if not np.isfinite(places).any():

@@ -6,6 +6,8 @@ import pytest
 from scipy.signal import iirnotch, lfilter
 
 from brainbert.processing.recordings import mark_bad, remove_line_noise
+from brainbert.processing.recordings.filters import plan_line_filter
+from brainbert.processing.recordings.recording import RecordingHeader
 
 
 def test_the_causal_notch_is_the_papers(make_recording):
@@ -143,7 +145,7 @@ def test_nan_is_refused_in_good_contacts_and_left_in_bad_ones(make_recording):
     np.testing.assert_array_equal(result.data[1], recording.data[1])
 
 
-@pytest.mark.parametrize("rate", [512.0, 399.61])
+@pytest.mark.parametrize("rate", [512.0, 399.61, 256.0, 2034.5])
 def test_the_fir_filter_is_mnes_notch_filter_at_the_edges_too(make_recording, rate):
     recording = make_recording(("A1", "A2"), rate=rate)
     result = remove_line_noise(recording, 50, method="zero-phase-fir")
@@ -151,8 +153,34 @@ def test_the_fir_filter_is_mnes_notch_filter_at_the_edges_too(make_recording, ra
         recording.data.astype(np.float64),
         rate,
         np.array(result.history[-1]["notches_hz"]),
-        filter_length=int(6.6 * rate) // 2 * 2 + 1,
         phase="zero",
         verbose="ERROR",
     )
     np.testing.assert_allclose(result.data, expected, atol=1e-4)  # half a step of float32 at 1 mV is 3e-5
+
+
+def unread(rate: float) -> RecordingHeader:
+    given = {"contacts": ("A1",), "types": ("seeg",), "id": "r", "subject": "s"}
+    return RecordingHeader(num_samples=int(10 * rate), sampling_rate=rate, **given)
+
+
+RATES = (122.1, 200, 250, 256, 399.61, 400, 499.907, 500, 512, 512.5, 1000, 1024, 2000, 2034.5, 2048, 3051.76, 4096)
+
+
+@pytest.mark.parametrize("rate", [*RATES, 5000, 10_000, 24_414.0625, 30_000 / 13, 30_000])
+def test_the_fir_filter_can_be_planned_at_any_rate_and_reaches_as_far_as_it_says(rate):
+    plan = plan_line_filter(unread(rate), 60, method="zero-phase-fir")
+    # 3.3 s to each side, and what makes the number of taps odd.
+    assert 3.3 * rate - 0.5 <= plan.before == plan.after <= 3.3 * rate + 0.5
+    assert plan.header.history[-1]["reach_s"] == [plan.before / rate] * 2
+    pulse = np.zeros(2 * plan.before + 101)
+    pulse[plan.before + 50] = 1e6
+    outside = np.delete(plan.apply(pulse), np.arange(50, 2 * plan.before + 51))
+    np.testing.assert_allclose(outside, 0, atol=1e-6)
+
+
+def test_more_notches_than_the_fir_filter_has_room_for_are_refused_when_it_is_planned():
+    with pytest.raises(ValueError, match=r"295 harmonics fit .* room for 196; give max_harmonics, at most that"):
+        plan_line_filter(unread(30_000), 50, method="zero-phase-fir", max_harmonics=None)
+    plan = plan_line_filter(unread(20_000), 50, method="zero-phase-fir", max_harmonics=None)
+    assert plan.frequencies[-1] == 196 * 50

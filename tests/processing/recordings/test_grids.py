@@ -1,5 +1,7 @@
 """Neighbours on grids, against small grids drawn by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -80,9 +82,30 @@ def test_names_in_any_order_and_other_contacts_do_not_matter():
 def test_positions_give_the_neighbours_of_the_shape_on_bent_grids_that_are_a_little_off(radius, pitch):
     names, types = [f"G{number}" for number in range(1, 65)], ["ecog"] * 64
     places = curved_grid(8, 8, pitch=pitch, radius=radius * pitch / 10)
-    places += np.random.default_rng(0).normal(0, 0.04 * pitch, places.shape)
-    found = grid_neighbours(names, "positions", types=types, positions=places)
+    places += np.random.default_rng(0).normal(0, 0.05 * pitch, places.shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = grid_neighbours(names, "positions", types=types, positions=places)
     assert found == grid_neighbours(names, {"G": (8, 8)}, types=types)
+
+
+@pytest.mark.parametrize("off", [0.1, 0.15])
+@pytest.mark.parametrize("seed", range(5))
+def test_positions_that_are_so_far_off_that_neighbours_are_lost_are_warned_about(off, seed):
+    names, types = [f"G{number}" for number in range(1, 65)], ["ecog"] * 64
+    places = curved_grid(8, 8)
+    places += np.random.default_rng(seed).normal(0, off * 10, places.shape)
+    with pytest.warns(UserWarning, match=r"positions of \['G'\] are too far off .*; give the grids' shapes: .*G=8x8"):
+        found = grid_neighbours(names, "positions", types=types, positions=places)
+    assert found != grid_neighbours(names, {"G": (8, 8)}, types=types)
+
+
+def test_one_contact_that_misses_the_neighbour_opposite_another_is_warned_about():
+    places = PLACES.copy()
+    places[6, 0] += 3.5  # G7: 13.5 mm from G6, 1.35 times the pitch, and 6.5 from G8
+    with pytest.warns(UserWarning, match=r"positions of \['G'\] are too far off"):
+        found = grid_neighbours(NAMES, "positions", types=TYPES, positions=places)
+    assert found["G6"] == ("G2", "G5", "G10")
 
 
 def test_rows_that_are_twice_as_far_apart_as_columns_are_no_neighbours():
@@ -144,3 +167,11 @@ def test_grids_are_read_from_a_command_line():
     for wrong in (["G=8"], ["G=8x8", "positions"], ["8x8"]):
         with pytest.raises(ValueError, match="write NAME=ROWSxCOLUMNS, such as G=8x8, or positions alone"):
             grids_from_text(wrong)
+
+
+def test_a_grid_that_is_given_twice_or_has_no_rows_is_refused():
+    with pytest.raises(ValueError, match="Grid 'G' is given twice, the second time as 'G=4x5'; give each grid one"):
+        grids_from_text(["G=8x8", "G=4x5"])
+    for text in ("G=0x8", "G=8x1"):
+        with pytest.raises(ValueError, match=r"Grid 'G' has the shape \(.*\); give \(rows, columns\), both at least 2"):
+            grids_from_text([text])

@@ -71,8 +71,8 @@ def plain(tmp_path) -> Path:
 
 
 def everything(path: Path, **given) -> np.ndarray:
-    with open_nwb(path, **given) as signals:
-        return signals.read(range(len(signals.names)), 0, signals.num_samples)
+    signals = open_nwb(path, **given)
+    return signals.read(range(len(signals.names)), 0, signals.num_samples)
 
 
 def test_integers_become_microvolts_by_all_of_the_schemas_factors(tmp_path):
@@ -104,74 +104,71 @@ def test_another_unit_is_read_when_it_is_known_or_given(plain):
 
 @pytest.mark.parametrize("chunks", [None, (700, 2), (64, 6)])
 def test_stretches_of_some_contacts_equal_the_whole(tmp_path, monkeypatch, chunks):
-    monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_VALUES", 1000)  # several blocks a stretch
+    monkeypatch.setattr("brainbert.processing.recordings.nwb.READ_VALUES", 1000)  # several blocks a stretch
     file = nwb_file()
     data = pynwb.H5DataIO(STORED, chunks=chunks, compression="gzip") if chunks else STORED
     path = write(tmp_path / "a.nwb", file, series(file, data=data, conversion=1e-6))
-    with open_nwb(path) as signals:
-        for rows in ([0, 1, 2, 3, 4, 5], [4, 1], [3]):
-            for start, stop in ((0, 1), (1, 1234), (4990, 5000), (0, 5000), (7, 7)):
-                part = signals.read(rows, start, stop)
-                assert part.dtype == np.float32
-                np.testing.assert_array_equal(part, STORED[start:stop, rows].T)
-        for start, stop in ((-1, 5), (5, 4), (0, 5001)):
-            with pytest.raises(ValueError, match=f"Samples {start} to {stop} are asked for; the recording has 0 to 50"):
-                signals.read([0], start, stop)
+    signals = open_nwb(path)
+    for rows in ([0, 1, 2, 3, 4, 5], [4, 1], [3]):
+        for start, stop in ((0, 1), (1, 1234), (4990, 5000), (0, 5000)):
+            part = signals.read(rows, start, stop)
+            assert part.dtype == np.float32
+            np.testing.assert_array_equal(part, STORED[start:stop, rows].T)
 
 
 def test_one_contact_may_be_one_dimensional(tmp_path):
     file = nwb_file()
     path = write(tmp_path / "a.nwb", file, series(file, rows=[4], data=STORED[:, 4], conversion=1e-6))
-    with open_nwb(path) as signals:
-        assert signals.names == ("LID1",)
-        np.testing.assert_array_equal(signals.read([0], 10, 20), STORED[None, 10:20, 4])
+    signals = open_nwb(path)
+    assert signals.names == ("LID1",)
+    np.testing.assert_array_equal(signals.read([0], 10, 20), STORED[None, 10:20, 4])
 
 
 def test_names_types_rate_and_filters_come_from_the_file(plain):
-    with open_nwb(plain) as signals:
-        assert signals.names == ("G1", "G2", "G3", "G4", "LID1", "LID2")
-        assert signals.types == ("ecog",) * 4 + ("seeg",) * 2
-        assert (signals.sampling_rate, signals.num_samples, signals.band_hz) == (512.0, 5000, (0.0, 250.0))
-        assert signals.bad == ()
+    signals = open_nwb(plain)
+    assert signals.names == ("G1", "G2", "G3", "G4", "LID1", "LID2")
+    assert signals.types == ("ecog",) * 4 + ("seeg",) * 2
+    assert (signals.sampling_rate, signals.num_samples, signals.band_hz) == (512.0, 5000, (0.0, 250.0))
+    assert signals.bad == ()
 
 
 def test_a_rate_in_single_precision_is_the_decimal_number_that_was_meant(plain):
     with h5py.File(plain, "a") as file:
         file["acquisition/ECoG/starting_time"].attrs["rate"] = np.float32(399.61)
-    with open_nwb(plain) as signals:
-        assert signals.sampling_rate == 399.61
+    signals = open_nwb(plain)
+    assert signals.sampling_rate == 399.61
 
 
 def test_without_labels_contacts_are_numbered_in_their_group_and_unrecorded_ones_count(tmp_path):
     file = nwb_file(labels=False, columns={"good": [True, False, True, True, True, True]})
     path = write(tmp_path / "a.nwb", file, series(file, rows=[1, 2, 5]))
-    with open_nwb(path) as signals:
-        assert signals.names == ("GRID2", "GRID3", "LID2")
-        assert signals.bad == ("GRID2",)
+    signals = open_nwb(path)
+    assert signals.names == ("GRID2", "GRID3", "LID2")
+    assert signals.bad == ("GRID2",)
 
 
 def test_nothing_of_the_patient_leaves_the_reader(plain, capsys):
-    with open_nwb(plain, position_unit="mm") as signals:
-        said = repr({name: getattr(signals, name) for name in vars(signals) if not name.startswith("_")})
+    signals = open_nwb(plain, position_unit="mm")
+    said = repr({name: getattr(signals, name) for name in vars(signals) if not name.startswith("_")})
     for word in ("Smith", "Jane", "1234", "Jones", "2017", "P47Y", "/"):
         assert word not in said + repr(signals)
     assert capsys.readouterr() == ("", "")
 
 
 def test_positions_need_a_unit_from_the_file_or_from_the_user(tmp_path, plain):
-    with (
-        pytest.warns(UserWarning, match="does not name their unit .* give position_unit='mm'"),
-        open_nwb(plain) as signals,
-    ):
-        assert (signals.positions, signals.coordinate_frame) == (None, None)
-    with open_nwb(plain, position_unit="mm") as signals:
-        np.testing.assert_array_equal(signals.positions, [[3 * i, 1, 2] for i in range(6)])
-        assert signals.coordinate_frame == "unknown"
+    with pytest.warns(UserWarning, match="does not name their unit .* give position_unit='mm'"):
+        signals = open_nwb(plain)
+    assert (signals.positions, signals.coordinate_frame) == (None, None)
+    signals = open_nwb(plain, position_unit="mm")
+    np.testing.assert_array_equal(signals.positions, [[3 * i, 1, 2] for i in range(6)])
+    assert signals.coordinate_frame == "unknown"
     file = nwb_file(x_said="coordinate in microns (MNI152NLin2009aSym)")
-    with warnings.catch_warnings(), open_nwb(write(tmp_path / "b.nwb", file, series(file))) as signals:
+    path = write(tmp_path / "b.nwb", file, series(file))
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_allclose(signals.positions, [[0.003 * i, 0.001, 0.002] for i in range(6)])
-        assert signals.coordinate_frame == "MNI152NLin2009aSym"
+        signals = open_nwb(path)
+    np.testing.assert_allclose(signals.positions, [[0.003 * i, 0.001, 0.002] for i in range(6)])
+    assert signals.coordinate_frame == "MNI152NLin2009aSym"
 
 
 def timed(tmp_path: Path, timestamps: np.ndarray) -> Path:
@@ -183,8 +180,8 @@ def timed(tmp_path: Path, timestamps: np.ndarray) -> Path:
 @pytest.mark.parametrize("rate", [2048.0, 399.61])
 def test_regular_timestamps_give_their_rate(tmp_path, monkeypatch, start, rate):
     monkeypatch.setattr("brainbert.processing.recordings.nwb._BLOCK_TIMESTAMPS", 1000)
-    with open_nwb(timed(tmp_path, start + np.arange(SAMPLES) / rate)) as signals:
-        assert signals.sampling_rate == pytest.approx(rate, rel=1e-12 if start == 0 else 1e-6)
+    signals = open_nwb(timed(tmp_path, start + np.arange(SAMPLES) / rate))
+    assert signals.sampling_rate == pytest.approx(rate, rel=1e-12 if start == 0 else 1e-6)
 
 
 @pytest.mark.parametrize("at", [999, 1000, 2500])
@@ -211,8 +208,8 @@ def test_timestamps_whose_rate_changes_are_refused_and_jitter_is_not(tmp_path, m
         open_nwb(timed(tmp_path, np.where(times < 2.5, times, 2.5 + (times - 2.5) * 1.01)))
     jitter = np.random.default_rng(0).uniform(-2e-4, 2e-4, SAMPLES)
     jitter[[0, -1]] = 0
-    with open_nwb(timed(tmp_path, times + jitter)) as signals:
-        assert signals.sampling_rate == 1000
+    signals = open_nwb(timed(tmp_path, times + jitter))
+    assert signals.sampling_rate == 1000
 
 
 def test_several_series_are_refused_unless_one_is_named(tmp_path):
@@ -227,6 +224,24 @@ def test_several_series_are_refused_unless_one_is_named(tmp_path):
         open_nwb(path, series="high")
     for name in ("low", "ecephys/LFP/low"):
         np.testing.assert_array_equal(everything(path, series=name), STORED[:10].T)
+
+
+def test_an_electrode_that_is_listed_twice_is_refused(tmp_path):
+    file = nwb_file()
+    path = write(tmp_path / "a.nwb", file, series(file, rows=[0, 1, 1]))
+    with pytest.raises(ValueError, match=r"lists an electrode more than once, .*; write the file anew with each"):
+        open_nwb(path)
+
+
+def test_text_for_positions_leaves_them_out_and_the_signal_in(plain):
+    with h5py.File(plain, "a") as file:
+        table = file["general/extracellular_ephys/electrodes"]
+        del table["x"]
+        table["x"] = ["n/a"] * 6
+    with pytest.warns(UserWarning, match="columns x, y and z hold something else than numbers"):
+        signals = open_nwb(plain)
+    assert signals.positions is None
+    assert signals.read([0], 0, 10).shape == (1, 10)
 
 
 def test_a_transposed_series_is_refused(plain):

@@ -24,6 +24,12 @@ def test_the_schemas_wish_for_microns_is_no_unit_and_a_placeholder_no_position()
     assert positions_mm({"x": [1.0]}, {}, rows=[0]) == (None, None)
 
 
+def test_positions_that_are_no_numbers_are_left_out_with_a_warning():
+    columns = {"x": ["n/a", "1.5"], "y": ["2", "3"], "z": ["4", "5"]}
+    with pytest.warns(UserWarning, match="left out: the electrodes' columns x, y and z hold something else than numb"):
+        assert positions_mm(columns, {}, rows=[0, 1], unit="mm") == (None, None)
+
+
 @pytest.mark.parametrize(
     ("columns", "names"),
     [
@@ -57,8 +63,17 @@ def test_bad_contacts_come_from_columns_in_either_sense_and_other_content_is_war
     columns = {"bad": [True, False, False, False], "good": [1, 1, 0, 1], "status": ["good", "good", "good", "bad"]}
     assert bad_electrodes(columns, rows=range(4)) == {0, 2, 3}
     assert bad_electrodes({"is_null": [0.0, 1.0]}, rows=[0, 1]) == {1}
-    with pytest.warns(UserWarning, match="column 'noisy' holds something else than yes and no"):
+    with pytest.warns(UserWarning, match="column 'noisy' holds something else than yes and no for 2 of 2 electrodes"):
         assert bad_electrodes({"noisy": [0.2, 0.9]}, rows=[0, 1]) == set()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"status": ["good", "bad", "n/a", "good"]}, {"good": [1.0, 0.0, np.nan, 1.0]}, {"bad": ["no", "yes", "", "no"]}],
+)
+def test_a_bad_contact_stays_bad_where_another_is_not_said_to_be_either(columns):
+    with pytest.warns(UserWarning, match="for 1 of 4 electrodes, which it does not mark; mark those that are bad with"):
+        assert bad_electrodes(columns, rows=range(4)) == {1}
 
 
 @pytest.mark.parametrize(
