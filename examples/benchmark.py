@@ -1,7 +1,10 @@
-"""Measure the front ends, or the encoder, beside others: in turn, in one run; medians with quartiles.
+"""Measure the front ends, the encoder, or pretraining beside others: in turn, in one run; medians with quartiles.
 
     python examples/benchmark.py front-end --compile --original ../BrainBERT --json front_ends.json
     python examples/benchmark.py embed --preset large --batch 1 16
+    python examples/benchmark.py pretrain --original ../BrainBERT
+    python examples/benchmark.py pretrain --device cuda --bf16 --compile --step-batch 256 --clips 12800 --steps 50
+        --num-workers 4
 
 Contenders take turns, round by round; within a round each is called back to back, up to ten times or for a fifth of a
 second, and the median call counts. Numbers in brackets are quartiles over rounds. "× ours" is a contender's time over
@@ -15,6 +18,21 @@ float32 product of square matrices) and bandwidth (a copy, read and write counte
     superlets   2 · 2 · Σ wavelet lengths · frames, over wavelets of half a second at most: the few longer ones cost
                 a hundredth of that
     bytes       4 for each sample, and 4 for each bin of each frame
+
+Pretraining has four parts. Clips are written to a temporary folder once, and lie in the system's cache when they are
+read; models have random weights, and the dropout and the LAMB of the original.
+    masks       of images that are there already
+    input       an epoch from stored voltage to masked batches on the device, of the largest --batch: ours from an Arrow
+                file in this process, the others from one .npy file per clip in two workers. "CPU ms" is processor time
+                a clip, of this process and its workers, as the system counts it ("× its CPU": over ours)
+    step        forward, loss, backward, clipping, optimiser on one batch; "difference" is that of the losses, with the
+                same weights and without dropout
+    together    --steps steps of pretrain.py without its records and validation, each turn with a new loader, whose
+                workers' start counts; "% waiting for batches" is the time this process spends on reading, transform
+                and masks (on a GPU: on launching the last two). The other rows are its halves, by themselves
+A step's operations on a clip of T frames: 6 · parameters · T + 12 · layers · hidden size · T² (products of weights, and
+of attention, forward and twice that backward). They are compared with a product of the step's largest shape, frames of
+the batch × hidden size × feed-forward size, in the same rounds and in the type that the step multiplies in.
 """
 
 import argparse
@@ -24,28 +42,38 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from generated_clips import CLIP_SAMPLES, RATE, generate_clips
 from measurement import Contender, alternate, as_text, describe_machine, summarise, yardsticks
-from numpy.typing import NDArray
 from other_front_ends import FrontEnd, original_front_ends, scipy_stft, scipy_superlet, superlet_wavelets
 from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel, stft
 from brainbert.processing.atomic import written_whole
 
-RATE, CLIP_SAMPLES = 2048, 10240  # Hz; 5 s
 # Clip by clip, twice the clips take twice the time: of a large batch these many are measured.
 MOST_LOOPED = {"stft": 64, "superlet": 2}
+PARTS = ["masks", "input", "step", "together"]  # of pretraining
 
 
 def main() -> None:
     args = parse_arguments()
-    if min(args.threads, args.rounds, *args.batch) < 1:
-        raise ValueError("--threads, --rounds and --batch count from 1: give larger numbers.")
+    counts = [args.threads, args.rounds, *args.batch]
+    if args.what == "pretrain":
+        counts += [args.step_batch, args.steps, args.clips]
+    if min(counts) < 1:
+        raise ValueError("Threads, rounds, clips, steps and sizes of batches count from 1: give larger numbers.")
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("PyTorch finds no GPU here: leave out --device cuda.")
     torch.set_num_threads(args.threads)
-    measure = measure_front_ends if args.what == "front-end" else measure_encoder
-    report = {"machine": describe_machine(args.device), "rounds": args.rounds, "results": measure(args)}
+    machine = describe_machine(args.device)
+    if args.what == "pretrain":
+        # Here, since the other two need nothing of what it imports.
+        from benchmark_pretraining import measure_pretraining as measure
+
+        machine["dtype"] = "bfloat16 autocast" if args.bf16 else "float32"
+    else:
+        measure = measure_front_ends if args.what == "front-end" else measure_encoder
+    report = {"machine": machine, "rounds": args.rounds, "results": measure(args)}
     print(as_text(report))
     if args.json:
         with written_whole(args.json) as temporary:
@@ -166,48 +194,63 @@ def largest_difference(image: torch.Tensor, expected: torch.Tensor) -> float:
     return float((image.double().cpu() - expected.double().cpu()).abs().max())
 
 
-def generate_clips(count: int, *, seed: int) -> NDArray[np.float64]:
-    """Return (count, 10240) µV at 2048 Hz: 1/f noise of 50 µV with a burst of 8 to 150 Hz in each clip."""
-    rng = np.random.default_rng(seed)
-    hertz = np.fft.rfftfreq(CLIP_SAMPLES, 1 / RATE)
-    real, imaginary = rng.standard_normal((2, count, len(hertz))) / np.maximum(hertz, 1)
-    noise = np.fft.irfft(real + 1j * imaginary, n=CLIP_SAMPLES)
-    time_s = np.arange(CLIP_SAMPLES) / RATE
-    centre, width, frequency = (rng.uniform(*limits, (count, 1)) for limits in ((0.5, 4.5), (0.05, 0.2), (8, 150)))
-    burst = np.exp(-(((time_s - centre) / width) ** 2) / 2) * np.sin(2 * np.pi * frequency * time_s)
-    return 50 * noise / noise.std(1, keepdims=True) + 30 * burst
-
-
 def parse_arguments() -> argparse.Namespace:
     title, _, rest = (__doc__ or "").partition("\n")
     parser = argparse.ArgumentParser(
         description=title, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=int, default=1, help="of torch; SciPy and the original use one")
-    common.add_argument("--rounds", type=int, default=11, help="turns of each contender")
-    common.add_argument("--batch", type=int, nargs="+", default=[1, 64], help="clips of 5 s at a time; several sizes")
-    common.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of ours; SciPy works on the CPU")
-    common.add_argument("--compile", action="store_true", help="measure torch.compile of STFT or encoder, too")
-    common.add_argument("--seed", type=int, default=0, help="of the generated clips, and of the encoder's weights")
-    common.add_argument("--json", type=Path, help="file for all figures")
     tasks = parser.add_subparsers(dest="what", required=True)
     front_end = tasks.add_parser(
-        "front-end", parents=[common], formatter_class=HelpFormatter, help="from voltage to normalised input_values"
+        "front-end",
+        parents=[common_arguments(batch=[1, 64], compile="measure torch.compile of the STFT, too")],
+        formatter_class=HelpFormatter,
+        help="from voltage to normalised input_values",
     )
     front_end.add_argument(
         "--transform", nargs="+", choices=("stft", "superlet"), default=["stft", "superlet"], help="which to measure"
     )
-    front_end.add_argument(
-        "--original",
-        type=Path,
-        help="a clone of github.com/czlwang/BrainBERT to compare with: its code is executed, so name one you trust",
-    )
     encoder = tasks.add_parser(
-        "embed", parents=[common], formatter_class=HelpFormatter, help="from input_values to embeddings"
+        "embed",
+        parents=[common_arguments(batch=[1, 64], compile="measure torch.compile of the encoder, too")],
+        formatter_class=HelpFormatter,
+        help="from input_values to embeddings",
     )
-    encoder.add_argument("--preset", choices=list(PRESETS), default="large", help="size of the encoder")
+    pretraining = tasks.add_parser(
+        "pretrain",
+        parents=[common_arguments(batch=[1, 64, 256], compile="compile our model in the training step")],
+        formatter_class=HelpFormatter,
+        help="from stored voltage to the optimiser's step",
+    )
+    pretraining.add_argument(
+        "--part", nargs="+", choices=PARTS, default=PARTS, help="what to measure; several, in this order"
+    )
+    pretraining.add_argument("--step-batch", type=int, default=4, help="clips of a training step")
+    pretraining.add_argument("--steps", type=int, default=1, help="in each turn of the parts together")
+    pretraining.add_argument("--clips", type=int, default=1024, help="to write and read; 82 kB each")
+    pretraining.add_argument("--num-workers", type=int, default=0, help="of our loader, for the parts together")
+    pretraining.add_argument("--bf16", action="store_true", help="training steps in bfloat16 autocast")
+    for task in (front_end, pretraining):
+        task.add_argument(
+            "--original",
+            type=Path,
+            help="a clone of github.com/czlwang/BrainBERT to compare with: its code is executed, so name one you trust",
+        )
+    for task in (encoder, pretraining):
+        task.add_argument("--preset", choices=list(PRESETS), default="large", help="size of the encoder")
     return parser.parse_args()
+
+
+def common_arguments(*, batch: list[int], compile: str) -> argparse.ArgumentParser:
+    """Return the arguments of all tasks; `batch` is the default of --batch, `compile` what --compile does."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=int, default=1, help="of torch; SciPy and the original use one")
+    common.add_argument("--rounds", type=int, default=11, help="turns of each contender")
+    common.add_argument("--batch", type=int, nargs="+", default=batch, help="clips of 5 s at a time; several sizes")
+    common.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of ours; SciPy works on the CPU")
+    common.add_argument("--compile", action="store_true", help=compile)
+    common.add_argument("--seed", type=int, default=0, help="of the generated clips, and of the encoder's weights")
+    common.add_argument("--json", type=Path, help="file for all figures")
+    return common
 
 
 if __name__ == "__main__":

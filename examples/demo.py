@@ -35,10 +35,10 @@ def main() -> None:
     recording = [data, "--subject", "testsub", "--unit", "pV", "--line-frequency", 0, "--ends", "one-sided"]
     # The recording ends after 19 s, so clips are short and overlap; the held-out ones lie after the others in time.
     clips = ["--clip-s", 2, "--stride-s", 0.5]
-    held_out = ["--validation", 0.2, "--embargo-s", 1]
+    recipe = ["--recipe", EXAMPLES / "recipes" / "demo.yaml"]
     windows = ["--window-s", 2, "--stride-s", 0.5]
     run("Read, condition, cut", "build_corpus.py", *recording, *clips, "--out", corpus)
-    run("Pretrain", "pretrain.py", corpus, "--steps", args.steps, *held_out, "--out", out, launch=True)
+    run("Pretrain", "pretrain.py", corpus, *recipe, "--steps", args.steps, "--out", out, launch=True)
     run("Load and embed", "embed.py", *recording, *windows, "--model", model, "--out", out / "embeddings.parquet")
     run("Draw", "plot_reconstruction.py", corpus, "--clip", -5, "--model", model, "--out", out / "reconstruction.png")
     print(report(out))
@@ -61,20 +61,20 @@ def run(title: str, program: str, *arguments: object, launch: bool = False) -> N
 def report(out: Path) -> str:
     """Return what was done, with the held-out error beside its baselines."""
     record = json.loads((out / "model" / "training_record.json").read_text())
-    last, clips = record["curve"][-1], record["clips"]
+    best, clips = record["best"], record["clips"]
     table = pq.read_table(out / "embeddings.parquet", columns=["contact", "problem"])
     contacts, flagged = set(table["contact"].to_pylist()), sum(bool(text) for text in table["problem"].to_pylist())
     lines = [
         "",
         "── Report: a working run, not a useful model",
         f"corpus       {clips['train']} clips to learn from, {clips['held out']} held out, of {len(contacts)} contacts",
-        f"pretraining  {last['step']} steps in {last['minutes']:.1f} minutes, {record['parameters']:,} parameters",
+        f"pretraining  {record['steps']} steps in {record['minutes']:.1f} minutes, {record['parameters']:,} parameters",
         f"embeddings   {table.num_rows} windows, {flagged} of them flagged as a problem",
         "",
         "Masked error on the held-out clips (mean absolute error, z units)",
         f"{'':15}{'all cells':>10}{'content-aware':>15}",
         *(
-            f"{who:15}{last[f'{who} l1']:10.3f}{last[f'{who} content']:15.3f}"
+            f"{who:15}{best[f'{who} l1']:10.3f}{best[f'{who} content']:15.3f}"
             for who in ("model", "mean", "interpolation")
         ),
         "",

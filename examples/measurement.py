@@ -14,11 +14,43 @@ import torch
 
 MOST_CALLS, ROUND_S = 10, 0.2
 
+# Figures that some tasks have: the column's head, and what the figure is multiplied by.
+EXTRA = {
+    "percent_of_the_floor": ("% of the floor", 1),
+    "median_cpu_s": ("CPU ms", 1e3),
+    "cpu_ratio": ("× its CPU", 1),
+    "percent_of_product": ("% of the product", 1),
+    "percent_waiting": ("% waiting for batches", 1),
+    "peak_gigabytes": ("peak GB", 1),
+}
+
 
 class Contender(NamedTuple):
     call: Callable[[], object]
     items: int  # that one call handles: clips or windows
     difference: float | None = None  # of its numbers from the first contender's
+
+
+class CpuCounted:
+    """A call that notes the CPU seconds that it takes, in this process and in those that it has started.
+
+    These must stay from call to call: of one that has ended, nothing is counted.
+    """
+
+    def __init__(self, call: Callable[[], object]):
+        self.call = call
+        self.seconds: list[float] = []
+
+    def __call__(self) -> None:
+        before = self._cpu_s()
+        self.call()
+        self.seconds.append(self._cpu_s() - before)
+
+    def _cpu_s(self) -> float:
+        import psutil  # here, since only what is measured with workers needs it
+
+        children = psutil.Process().children(recursive=True)
+        return time.process_time() + sum(sum(child.cpu_times()[:2]) for child in children)
 
 
 def alternate(calls: dict[str, Callable[[], object]], *, rounds: int, device: str) -> dict[str, list[float]]:
@@ -109,8 +141,11 @@ def as_text(report: dict) -> str:
     for task in dict.fromkeys(row["task"] for row in report["results"]):
         rows = [row for row in report["results"] if row["task"] == task]
         head = [task, "batch", "ms", "per second", f"× {rows[0]['contender']}", "difference"]
-        head += ["% of the floor"] * ("floor" in rows[0])
-        lines += ["", *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *map(_cells, rows)))]
+        extra = [name for name in EXTRA if any(name in row for row in rows)]
+        head += [EXTRA[name][0] for name in extra]
+        cells = [_cells(row) + [_extra_cell(row, name) for name in extra] for row in rows]
+        lines += ["", *(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *cells))]
+        lines += [f"\n{note}" for note in dict.fromkeys(row["note"] for row in rows if "note" in row)]
         floors = {row["batch"]: row["floor"] for row in rows if "floor" in row}
         lines += [
             f"\nFloor, batch {batch}: {floor['operations'] / 1e6:.3g} million operations at "
@@ -123,7 +158,7 @@ def as_text(report: dict) -> str:
 
 def _cells(row: dict) -> list[str]:
     difference = "" if row["difference"] is None else f"{row['difference']:.1e}"
-    cells = [
+    return [
         row["contender"],
         str(row["batch"]),
         _with_quartiles(row, "s", scale=1e3),
@@ -131,7 +166,12 @@ def _cells(row: dict) -> list[str]:
         _with_quartiles(row, "ratio"),
         difference,
     ]
-    return [*cells, f"{row['percent_of_the_floor']:.2g}"] if "floor" in row else cells
+
+
+def _extra_cell(row: dict, name: str) -> str:
+    if name not in row:
+        return ""
+    return f"{row[name]:.2g}" if name.startswith("percent") else _short(EXTRA[name][1] * row[name])
 
 
 def _with_quartiles(row: dict, name: str, *, scale: float = 1) -> str:

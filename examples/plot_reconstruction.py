@@ -5,6 +5,7 @@ python examples/plot_reconstruction.py corpus --model run/model --out reconstruc
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from model_folder import check_model
@@ -15,6 +16,9 @@ import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the 
 from brainbert.processing.atomic import written_whole
 from brainbert.processing.corpora import load_corpus, load_statistics
 from brainbert.processing.training import CollateClips, interpolate_masked, masked_batch, plot_reconstruction
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def main() -> None:
@@ -33,31 +37,39 @@ def main() -> None:
     batch = masked_batch(clip, extractor, seed=args.seed, epoch=0)
     with torch.no_grad():
         output = model(**batch)
-    # Cells that can be seen are shown as they are: the loss, and so the model, knows nothing of them.
-    filled = torch.where(batch["mask"], output.logits, batch["labels"])
-    guess = interpolate_masked(batch["labels"], batch["mask"])
-    error = (guess - batch["labels"]).abs()[batch["mask"]].mean()
-    figure = plot_reconstruction(
-        clip["voltage"][0].numpy(),
-        {
-            "true": batch["labels"][0].numpy(),
-            "masked (what the model is given)": batch["input_values"][0].numpy(),
-            f"reconstructed by the model: error over masked cells {output.l1_sum / output.l1_count:.2f}": filled[
-                0
-            ].numpy(),
-            f"interpolated from the neighbours: error {error:.2f}": guess[0].numpy(),
-        },
-        mask=batch["mask"][0].numpy(),
-        sampling_rate=float(row["sampling_rate"]),
-        frequencies=extractor.frequencies,
-        first_frame_s=extractor.first_frame_s,
-        frame_duration_s=extractor.frame_duration_s,
-        title=f"recording {row['recording']}, contact {row['contact']}, "
-        f"from {float(row['start']) / float(row['sampling_rate']):.1f} s",
-    )
+    figure = draw(clip, batch, output.logits, extractor)
     with written_whole(args.out) as temporary:
         figure.savefig(temporary, format=args.out.suffix.lstrip(".") or "png", dpi=120)
     print(f"Saved {args.out}.")
+
+
+def draw(clips: dict, batch: dict[str, torch.Tensor], logits: torch.Tensor, extractor: Any) -> "Figure":
+    """Return a figure of the first of `clips`: its voltage, and the images true, masked, reconstructed, interpolated.
+
+    clips: of CollateClips; batch: what masked_batch made of them; logits: what the model made of that.
+    """
+    mask, true = batch["mask"][:1], batch["labels"][:1]
+    # Cells that can be seen are shown as they are: the loss, and so the model, knows nothing of them.
+    filled = torch.where(mask, logits[:1], true)
+    guess = interpolate_masked(true, mask)
+    errors = [f"{(image - true).abs()[mask].mean():.2f}" for image in (filled, guess)]
+    recording, contact, start = clips["name"][0].rsplit("/", 2)
+    images = {
+        "true": true,
+        "masked (what the model is given)": batch["input_values"][:1],
+        f"reconstructed by the model: error over masked cells {errors[0]}": filled,
+        f"interpolated from the neighbours: error {errors[1]}": guess,
+    }
+    return plot_reconstruction(
+        clips["voltage"][0].cpu().numpy(),
+        {title: image[0].float().cpu().numpy() for title, image in images.items()},
+        mask=mask[0].cpu().numpy(),
+        sampling_rate=extractor.sampling_rate,
+        frequencies=extractor.frequencies,
+        first_frame_s=extractor.first_frame_s,
+        frame_duration_s=extractor.frame_duration_s,
+        title=f"recording {recording}, contact {contact}, from {int(start) / extractor.sampling_rate:.1f} s",
+    )
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,222 +1,158 @@
-"""Pretrain BrainBERT on a corpus by masked reconstruction.
+"""Pretrain BrainBERT by masked reconstruction.
 
     python examples/build_corpus.py RECORDING.edf --out corpus --line-frequency 50
-    accelerate launch examples/pretrain.py corpus --out run --preset tiny --steps 1000
+    accelerate launch examples/pretrain.py corpus --out run --recipe examples/recipes/small.yaml
+    accelerate launch examples/pretrain.py corpus --out run --recipe examples/recipes/small.yaml --resume
     tensorboard --logdir run
 
-Ends with run/model: weights, configuration, feature extractor, code and training record, for AutoModel.from_pretrained.
+Ends with run/model: the best weights, configuration, feature extractor, code, training record and learning curve, for
+AutoModel.from_pretrained. SIGTERM and Ctrl-C save and leave; --resume goes on as if nothing had happened.
 """
 
 import argparse
-import json
+import math
 import os
 import time
+import warnings
 from contextlib import nullcontext
-from functools import partial
-from importlib.metadata import version
-from pathlib import Path
+from itertools import islice
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device, set_seed
-from conditioning import CONDITIONING
-from program import HelpFormatter, run
-from torch.utils.data import DataLoader
+from accelerate.utils import set_seed
+from pretraining_data import open_data
+from pretraining_report import report_estimate
+from pretraining_run import Run, check_run
+from program import run as run_program
+from recipe import parse_arguments
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
-from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertForPreTraining
-from brainbert.processing.atomic import only_writer, written_whole
-from brainbert.processing.corpora import (
-    corpus_statistics,
-    load_corpus,
-    recording_statistics,
-    split_corpus,
-    statistics_lookup,
-    with_statistics,
-    write_statistics,
+from brainbert.modeling_brainbert import BrainBertConfig, BrainBertForPreTraining
+from brainbert.processing.training import (
+    StopRequest,
+    accumulate_gradients,
+    evaluate,
+    look_at_neighbours,
+    make_optimizers,
+    make_schedule,
 )
-from brainbert.processing.training import CollateClips, evaluate, masked_batch
+
+DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 def main() -> None:
-    args = parse_arguments()
-    for name in ("steps", "batch_size", "validate_every"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}: it must be at least 1.")
-    if (args.out / "model").exists():
-        raise ValueError(f"{args.out}/model exists: choose another --out, so that no trained model is lost.")
-    accelerator = Accelerator(log_with="tensorboard", project_dir=args.out)
-    # Nobody else trains into this folder meanwhile; the other processes of this run do not write.
-    with only_writer(args.out) if accelerator.is_main_process else nullcontext():
-        pretrain(args, accelerator)
-
-
-def pretrain(args: argparse.Namespace, accelerator: Accelerator) -> None:
-    set_seed(args.seed)
-    if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
-
-    # Data: a part held out in blocks. With a split by time, statistics come from the training part alone.
-    corpus = load_corpus(args.corpus)
-    train, held_out = split_corpus(
-        corpus, by=args.split, validation=args.validation, embargo_s=args.embargo_s, seed=args.seed
+    args = parse_arguments(__doc__)
+    check_run(args)
+    accelerator = Accelerator(
+        mixed_precision=args.mixed_precision,
+        dynamo_backend="inductor" if args.compile else None,
+        log_with=None if args.tracker == "none" else args.tracker,
+        project_dir=args.out,
     )
-    settings = {
-        "sampling_rate": corpus[0]["sampling_rate"],
-        "transform": args.transform,
-        "variant": args.variant,
-        "scale": args.scale,
-    }
-    extractor = BrainBertFeatureExtractor(**settings, normalization="clip")
-    statistics = None
-    if args.normalization == "corpus":
-        mean, std = corpus_statistics(train, extractor, progress=accelerator.is_main_process)
-        extractor = BrainBertFeatureExtractor(**settings, normalization="corpus", mean=mean, std=std)
-    elif args.normalization == "recording":
-        # A recording that is held out as a whole has no training part: its own statistics are all there is.
-        part = train if args.split == "time" else corpus
-        table = recording_statistics(part, extractor, progress=accelerator.is_main_process)
-        if accelerator.is_main_process:
-            write_statistics(table, args.out, extractor)
-        statistics = statistics_lookup(table)
-        extractor = BrainBertFeatureExtractor(**settings, normalization="recording")
-        held_out, before = with_statistics(held_out, statistics), len(held_out)
-        if len(held_out) < before:
-            accelerator.print(
-                f"{before - len(held_out)} held-out clips of contacts without training clips are not used."
-            )
-    if len(train) < accelerator.num_processes * args.batch_size:
-        raise ValueError(
-            f"{len(train)} training clips do not fill one batch of {args.batch_size} on each of "
-            f"{accelerator.num_processes} processes: use a smaller --batch-size, or more data."
-        )
-    loading = {"batch_size": args.batch_size, "collate_fn": CollateClips(statistics)}
-    shuffling = {"shuffle": True, "drop_last": True, "generator": torch.Generator().manual_seed(args.seed)}
-    train_loader = DataLoader(train.with_format("numpy"), **loading, **shuffling)
-    # Each process measures its own share of the held-out clips; the sums are added up.
-    share = range(accelerator.process_index, len(held_out), accelerator.num_processes)
-    held_out_loader = DataLoader(held_out.select(share).with_format("numpy"), **loading)
-
-    # Model, optimiser, schedule.
-    config = BrainBertConfig.from_preset(args.preset, pooling=args.pooling)
-    model = BrainBertForPreTraining(config)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01)
-    schedule = get_cosine_schedule_with_warmup(optimizer, round(0.1 * args.steps), args.steps)
-    set_seed(args.seed, device_specific=True)  # the same weights, but other dropout on each process
-    model, optimizer, train_loader = accelerator.prepare(model, optimizer, train_loader)
-    accelerator.init_trackers("tensorboard")
-
-    def validate() -> dict[str, float]:
-        """Measure the held-out clips, under the same masks each time."""
-        batches = (
-            masked_batch(send_to_device(batch, accelerator.device), extractor, seed=args.seed, epoch=-1)
-            for batch in held_out_loader
-        )
-        unwrapped = accelerator.unwrap_model(model)
-        errors = evaluate(unwrapped, batches, content_threshold=config.content_threshold)
-        errors = {
-            who: error.reduced(lambda value: reduce(value.to(accelerator.device))) for who, error in errors.items()
-        }
-        return {f"{who} {part}": getattr(error, part) for who, error in errors.items() for part in ("l1", "content")}
-
-    # Loop.
-    reduce = partial(accelerator.reduce, reduction="sum")
-    started, step, epoch, curve = time.perf_counter(), 0, 0, []
-    bar = tqdm(total=args.steps, desc="pretraining", unit="step", disable=not accelerator.is_main_process)
-    while step < args.steps:
-        for batch in train_loader:
-            output = model(**masked_batch(batch, extractor, seed=args.seed, epoch=epoch))
-            # Means over the cells of all processes: their gradients are averaged, so each loss is scaled up.
-            counts = reduce(torch.stack((output.l1_count, output.content_count))).clamp(min=1)
-            loss = output.l1_sum / counts[0] + config.content_weight * output.content_sum / counts[1]
-            accelerator.backward(loss * accelerator.num_processes)
-            accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            step += 1
-            bar.update()
-            if step % 10 == 0:
-                average = reduce(loss.detach()).item()
-                bar.set_postfix(loss=f"{average:.3f}")
-                accelerator.log({"train/loss": average, "learning_rate": schedule.get_last_lr()[0]}, step)
-            if step % args.validate_every == 0 or step == args.steps:
-                curve.append({"step": step, "minutes": (time.perf_counter() - started) / 60, **validate()})
-                accelerator.log({f"validation/{name}": value for name, value in curve[-1].items()}, step)
-            if step == args.steps:
-                break
-        epoch += 1
-    bar.close()
-
-    # Result.
-    if accelerator.is_main_process:
-        conditioning = json.loads((args.corpus / "build.json").read_text())["conditioning"] or {}
-        record = {
-            "corpus": json.loads((args.corpus / "corpus.json").read_text()),
-            "conditioning": {name: conditioning[name] for name in CONDITIONING if name in conditioning},
-            "clips": {"train": len(train), "held out": len(held_out)},
-            "arguments": {name: value for name, value in vars(args).items() if name not in ("corpus", "out")},
-            "parameters": parameters,
-            "processes": accelerator.num_processes,
-            "curve": curve,
-            "versions": {name: version(name) for name in ("brainbert", "torch", "transformers", "datasets")},
-        }
-        with written_whole(args.out / "model") as folder:
-            accelerator.unwrap_model(model).save_pretrained(folder)
-            extractor.save_pretrained(folder)
-            (folder / "training_record.json").write_text(json.dumps(record, indent=1) + "\n")
-        report(record)
-        print(f"Saved to {args.out / 'model'}.")
+    with Run(args, accelerator) if not args.dry_run else nullcontext() as run:
+        pretrain(args, accelerator, run)
     # Leave together: a process that is torn down after the others have gone may wait for them for ever.
     accelerator.wait_for_everyone()
-    model, optimizer, train_loader = accelerator.free_memory(model, optimizer, train_loader)
     accelerator.end_training()
 
 
-def report(record: dict) -> None:
-    """Print the held-out masked error beside its baselines."""
-    last, clips = record["curve"][-1], record["clips"]
-    print(
-        f"\n{record['arguments']['preset']} preset, {record['parameters']:,} parameters: {last['step']} steps in "
-        f"{last['minutes']:.1f} minutes on {clips['train']} clips.\n"
-        f"Masked error on {clips['held out']} held-out clips (mean absolute error, z units):\n\n"
-        f"{'':15}{'all cells':>10}{'content':>10}"
-    )
-    for who in ("model", "mean", "interpolation"):
-        print(f"{who:15}{last[f'{who} l1']:10.3f}{last[f'{who} content']:10.3f}")
-    change = {who: 100 * (last["model content"] / last[f"{who} content"] - 1) for who in ("mean", "interpolation")}
-    print(
-        f"\nContent-aware error (cells with |z| > 1): {change['mean']:+.1f} % against the mean, "
-        f"{change['interpolation']:+.1f} % against interpolation."
-    )
+def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None) -> None:
+    set_seed(args.seed)
+    if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
+        has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)()
+        if accelerator.mixed_precision == "bf16" and not has_bf16:
+            warnings.warn("This processor computes bfloat16 slowly: --mixed-precision no is faster.", stacklevel=1)
+    data = open_data(args, accelerator)
 
+    # Model, optimiser, schedule.
+    dropout = {} if args.dropout is None else dict.fromkeys(DROPOUT, args.dropout)
+    loss = {"content_weight": args.content_weight, "content_threshold": args.content_threshold}
+    config = BrainBertConfig.from_preset(args.preset, pooling=args.pooling, **loss, **dropout)
+    model = BrainBertForPreTraining(config)
+    if args.activation_checkpointing:
+        model.gradient_checkpointing_enable()
+    if args.attention == "neighbours":
+        look_at_neighbours(layer.attention for layer in model.brainbert.layers)
+    optimizers = make_optimizers(
+        args.optimizer,
+        model,
+        learning_rate=args.learning_rate,
+        muon_learning_rate=args.muon_learning_rate,
+        weight_decay=args.weight_decay,
+        betas=tuple(args.betas),
+    )
+    steps = {"warmup_steps": round(args.warmup * args.steps), "total_steps": args.steps}
+    schedules = [make_schedule(args.schedule, optimizer, **steps) for optimizer in optimizers]
+    model, *optimizers = accelerator.prepare(model, *optimizers)
+    accelerator.register_for_checkpointing(*schedules)
+    stop = StopRequest()
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
-    parser.add_argument("corpus", type=Path, help="folder made by examples/build_corpus.py")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model and the TensorBoard log")
-    parser.add_argument("--preset", default="tiny", choices=tuple(PRESETS), help="size of the model")
-    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps")
-    parser.add_argument("--batch-size", type=int, default=32, help="clips per process and step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, after 10 %% of the steps; then cosine")
-    parser.add_argument("--normalization", default="clip", choices=("clip", "recording", "corpus"), help="of each bin")
-    parser.add_argument(
-        "--transform", default="stft", choices=("stft", "superlet"), help="superlets are sharper and take longer"
-    )
-    parser.add_argument("--scale", default="linear", choices=("linear", "log"), help="of the magnitude")
-    parser.add_argument(
-        "--variant", default="training", choices=("training", "demo", "no_boundary"), help="of the STFT"
-    )
-    parser.add_argument("--pooling", default="center", choices=("center", "mean"), help="of frames, kept in the model")
-    parser.add_argument("--split", default="time", choices=("time", "recording"), help="what is held out in blocks")
-    parser.add_argument("--validation", type=float, default=0.1, help="share that is held out")
-    parser.add_argument("--embargo-s", type=float, default=5.0, help="seconds between the parts, used by neither")
-    parser.add_argument("--validate-every", type=int, default=200, help="steps")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order, dropout and masks")
-    return parser.parse_args()
+    def train_on(batches: list[dict], step: int, epoch: int) -> dict[str, float]:
+        """Make one step, if its loss and gradient are finite; return what it measured."""
+        # Dropout depends on the step alone, so that a resumed run goes on with the same.
+        torch.manual_seed((args.seed * args.steps + step) * accelerator.num_processes + accelerator.process_index)
+        sums = accumulate_gradients(accelerator, model, [data.mask(batch, epoch) for batch in batches], **loss)
+        norm = accelerator.clip_grad_norm_(model.parameters(), args.clip_gradient)
+        asked = accelerator.reduce(torch.tensor(float(stop.requested), device=accelerator.device), reduction="sum")
+        # From here on the device is waited for, once a step.
+        l1_sum, l1_count, content_sum, content_count, norm, asked = torch.stack((*sums, norm, asked)).tolist()
+        l1, content = l1_sum / max(l1_count, 1), content_sum / max(content_count, 1)
+        measured = {"loss": l1 + config.content_weight * content, "l1": l1, "content": content, "gradient_norm": norm}
+        measured["learning_rate"] = schedules[0].get_last_lr()[0]
+        finite = all(map(math.isfinite, measured.values()))
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            if finite:
+                optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+        return {**measured, "stop": asked}
+
+    def validate() -> dict[str, float]:
+        """Measure the held-out clips, under the same masks each time."""
+        errors = evaluate(model, map(data.mask_held_out, data.held_out()), content_threshold=config.content_threshold)
+        parts = {}
+        for who, error in errors.items():
+            total = error.reduced(lambda sums: accelerator.reduce(sums.to(accelerator.device)))
+            parts |= {f"{who} l1": total.l1, f"{who} content": total.content}
+        return {"loss": parts["model l1"] + config.content_weight * parts["model content"], **parts}
+
+    if run is None:
+        report_estimate(args, accelerator, data, model, train_on, validate)
+        return
+
+    # Start, or go on where the last checkpoint was.
+    run.start(data)
+    progress = run.progress
+    started = time.perf_counter() - progress.seconds
+    hidden = not accelerator.is_main_process
+    bar = tqdm(total=args.steps, initial=progress.step, desc="pretraining", unit="step", disable=hidden)
+    with stop, bar:
+        while progress.step < args.steps:
+            epoch, done = divmod(progress.step, data.steps_per_epoch)
+            loaded = data.train.batches(epoch, start=done * data.accumulate)
+            for _ in range(min(data.steps_per_epoch - done, args.steps - progress.step)):
+                batches = list(islice(loaded, data.accumulate))
+                measured = train_on(batches, progress.step, epoch)
+                progress.step += 1
+                progress.seconds = time.perf_counter() - started
+                bar.update()
+                run.note(measured, batches, model)
+                last = progress.step == args.steps
+                if last or progress.step % args.log_every == 0:
+                    bar.set_postfix(loss=f"{run.log():.3f}")
+                if last or progress.step % args.validate_every == 0:
+                    run.log_validation(validate(), model, data, last=last)
+                leave = measured["stop"] > 0 or run.skipped_too_many
+                if last or leave or progress.step % args.checkpoint_every == 0:
+                    run.save(needed=last or leave)
+                if leave and not last:
+                    run.leave()
+                    return
+    if run.skipped_too_many:
+        run.leave()
+    run.finish(config, data)
 
 
 if __name__ == "__main__":
-    run(main)
+    run_program(main)

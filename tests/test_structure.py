@@ -16,7 +16,7 @@ ALLOWED = {
     "modeling_brainbert": {"torch", "numpy", "transformers", "huggingface_hub"},
     "processing": {
         "torch", "numpy", "transformers", "huggingface_hub", "datasets", "pyarrow", "filelock", "scipy", "mne",
-        "mne_bids", "h5py", "tqdm", "matplotlib", "accelerate",
+        "mne_bids", "h5py", "tqdm", "matplotlib", "accelerate", "safetensors",
     },
     "hub_upload": {
         "torch", "numpy", "transformers", "huggingface_hub", "brainbert.modeling_brainbert", "brainbert.processing",

@@ -1,7 +1,8 @@
 """Corpora of clips as `datasets` folders: build, load, split, statistics."""
 
 from .build import build_corpus
-from .load import decode_signal, load_corpus, split_corpus
+from .load import decode_signal, load_corpus, split_corpora, split_corpus
+from .parquet_shards import export_shards
 from .statistics import (
     RunningStatistics,
     corpus_statistics,
@@ -12,15 +13,21 @@ from .statistics import (
     with_statistics,
     write_statistics,
 )
+from .streamed_shards import StreamedShards, load_shards, shards_record
 
 __all__ = [
     "RunningStatistics",
+    "StreamedShards",
     "build_corpus",
     "corpus_statistics",
     "decode_signal",
+    "export_shards",
     "load_corpus",
+    "load_shards",
     "load_statistics",
     "recording_statistics",
+    "shards_record",
+    "split_corpora",
     "split_corpus",
     "statistics_lookup",
     "statistics_of_rows",

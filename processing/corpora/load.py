@@ -1,21 +1,24 @@
 """Open a corpus, decode its signal, and split it without leaking."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 
 def load_corpus(folder: Path | str) -> datasets.Dataset:
     """Open the corpus that `build_corpus` wrote to `folder`: a data set with one row per clip and contact.
 
-    Raises ValueError when the folder is not a corpus, or its build was interrupted.
+    Raises ValueError when the folder is not a corpus, its build was interrupted, or a file is cut off or unreadable.
     """
     folder = Path(folder)
+    if not (folder / "build.json").exists() and (folder / "data").is_dir():
+        raise ValueError(f"{folder} holds Parquet shards: stream them, or name the corpus they come from.")
     if not (folder / "build.json").exists():
         raise ValueError(f"{folder} is not a corpus: build one with build_corpus or examples/build_corpus.py.")
     if not (folder / "state.json").exists():
@@ -27,7 +30,27 @@ def load_corpus(folder: Path | str) -> datasets.Dataset:
             )
         if not (folder / part["filename"]).exists():
             raise ValueError(f"{folder} lacks its file {part['filename']}: copy the folder again, or build it again.")
+        _refuse_damage(folder / part["filename"])
     return datasets.load_from_disk(str(folder))
+
+
+def _refuse_damage(shard: Path) -> None:
+    """Read a shard's structure and all but its signals: what is unreadable is found, a wrong number is not."""
+    report = shard.with_suffix(".json")
+    expected = json.loads(report.read_text())["bytes"] if report.exists() else shard.stat().st_size
+    try:
+        if shard.stat().st_size != expected:
+            raise ValueError(f"{shard.stat().st_size} bytes instead of {expected}")
+        with pa.memory_map(str(shard)) as file:
+            table = pa.ipc.open_stream(file).read_all()
+            datasets.Features.from_arrow_schema(table.schema)
+            table.drop_columns(["signal"]).validate(full=True)  # indices out of bounds, text that is none
+    except Exception as error:  # whatever a reader stumbles over: it is the file that is wrong
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ValueError(
+            f"{shard} is damaged ({reason}): call build_corpus or examples/build_corpus.py again, after deleting this "
+            "file; or copy it again."
+        ) from error
 
 
 def decode_signal(batch: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -82,6 +105,34 @@ def split_corpus(
             f"{'train' if not in_training.any() else 'validate'} on: use more data, or a smaller embargo_s."
         )
     return corpus.select(np.flatnonzero(in_training)), corpus.select(np.flatnonzero(in_validation))
+
+
+def split_corpora(
+    folders: Sequence[Path | str], *, by: Sequence[Literal["time", "recording"]] = ("time",), **how: Any
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Return the training and the validation parts of several corpora, one corpus after the other.
+
+    by: as of `split_corpus`, one for all corpora or one for each. how: its other arguments.
+    Raises ValueError when corpora have other clips (length, rate, storage), or a recording in common, and as
+    `load_corpus` and `split_corpus` do.
+    """
+    if len(by) not in (1, len(folders)):
+        raise ValueError(f"There are {len(by)} splits for {len(folders)} corpora: give one for all or one for each.")
+    corpora = [load_corpus(folder) for folder in folders]
+    seen: dict[str, Path | str] = {}
+    for folder, corpus in zip(folders, corpora, strict=True):
+        if corpus.features != corpora[0].features or corpus[0]["sampling_rate"] != corpora[0][0]["sampling_rate"]:
+            raise ValueError(
+                f"{folder} and {folders[0]} have clips of another length, rate or storage: build both alike."
+            )
+        for name in corpus.unique("recording"):
+            if name in seen:
+                raise ValueError(f"Recording {name} is in {seen[name]} and in {folder}: build it into one of them.")
+            seen[name] = folder
+    each = list(by) * (len(folders) // len(by))
+    parts = [split_corpus(corpus, by=kind, **how) for corpus, kind in zip(corpora, each, strict=True)]
+    train, validation = (datasets.concatenate_datasets(list(part)) for part in zip(*parts, strict=True))
+    return train, validation
 
 
 def _column(corpus: datasets.Dataset, name: str) -> NDArray[Any]:

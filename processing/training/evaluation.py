@@ -38,6 +38,16 @@ class MaskedError:
         return float(self.sums["content_sum"] / self.sums["content_count"])
 
 
+def count_cells(batch: dict[str, torch.Tensor], *, content_threshold: float) -> torch.Tensor:
+    """Return (2,) float32: how many cells of a batch the loss counts, and how many of them are content.
+
+    batch: labels and mask, (batch, frames, bins), and attention_mask, (batch, frames).
+    """
+    counted = batch["mask"] & batch["attention_mask"].bool().unsqueeze(-1)
+    content = counted & (batch["labels"].abs() > content_threshold)
+    return torch.stack((counted.sum(), content.sum())).float()
+
+
 def _error_parts(
     guess: torch.Tensor, target: torch.Tensor, mask: torch.Tensor, *, content_threshold: float
 ) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mne
@@ -40,6 +41,14 @@ def succeed(program, *arguments, cwd):
     return result.stdout
 
 
+def launch(*arguments, cwd, **how):
+    """Start pretrain.py in two processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    program = [str(EXAMPLES / "pretrain.py"), "corpus", *map(str, arguments)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
+    return subprocess.Popen([*launcher, *program], cwd=cwd, stderr=subprocess.DEVNULL, env=environment, **how)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with recording.edf, the corpus, the run and the embeddings made from it."""
@@ -67,6 +76,7 @@ def test_the_model_folder_is_complete(folder):
         "config.json",
         "configuration_brainbert.py",
         "feature_extraction_brainbert.py",
+        "learning_curve.png",
         "model.safetensors",
         "modeling_brainbert.py",
         "preprocessor_config.json",
@@ -80,17 +90,20 @@ def test_the_model_folder_is_complete(folder):
 def test_the_training_record_names_corpus_curve_and_versions_and_no_path(folder):
     text = (folder / "run" / "model" / "training_record.json").read_text()
     record = json.loads(text)
-    assert record["corpus"] == json.loads((folder / "corpus" / "corpus.json").read_text())
+    corpus, build = (json.loads((folder / "corpus" / name).read_text()) for name in ("corpus.json", "build.json"))
+    assert record["corpora"] == [corpus | {"conditioning": build["conditioning"]}]
     assert [point["step"] for point in record["curve"]] == [2, 4]
+    assert (record["steps"], record["processes"], record["skipped"]) == (4, 1, [])
+    assert {"brainbert", "torch", "transformers", "accelerate", "datasets"} == set(record["versions"])
     assert record["clips"] == {"train": 60, "held out": 6}
     assert str(folder) not in text
 
 
 def test_the_report_shows_both_errors_beside_both_baselines(folder):
     said = (folder / "said.txt").read_text()
-    last = json.loads((folder / "run" / "model" / "training_record.json").read_text())["curve"][-1]
+    best = json.loads((folder / "run" / "model" / "training_record.json").read_text())["best"]
     for who in ("model", "mean", "interpolation"):
-        assert f"{who:15}{last[f'{who} l1']:10.3f}{last[f'{who} content']:10.3f}" in said
+        assert f"{who:15}{best[f'{who} l1']:10.3f}{best[f'{who} content']:10.3f}" in said
 
 
 def test_there_is_a_tensorboard_log(folder):
@@ -110,13 +123,10 @@ def test_the_same_seed_trains_the_same_weights(folder):
 
 
 def test_two_processes_train_and_measure_what_one_does(folder):
-    # Two processes with batches of 2 see what one sees with a batch of 4: the same cells, masks and held-out clips.
-    settings = ["--steps", 1, "--validate-every", 1, "--embargo-s", 2, "--normalization", "corpus"]
-    succeed("pretrain.py", "corpus", "--out", "one", "--batch-size", 34, *settings, cwd=folder)
-    program = [str(EXAMPLES / "pretrain.py"), "corpus", "--out", "two", "--batch-size", "17", *map(str, settings)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
-    process = subprocess.Popen([*launcher, *program], cwd=folder, stderr=subprocess.DEVNULL, env=environment)
+    # Two processes share the batch of one: the same cells, masks and held-out clips.
+    settings = ["--steps", 1, "--batch-size", 34, "--validate-every", 1, "--embargo-s", 2, "--normalization", "corpus"]
+    succeed("pretrain.py", "corpus", "--out", "one", *settings, cwd=folder)
+    process = launch("--out", "two", *settings, cwd=folder)
     try:
         process.wait(timeout=120)
     except subprocess.TimeoutExpired:
@@ -128,6 +138,20 @@ def test_two_processes_train_and_measure_what_one_does(folder):
     for name, value in one["curve"][0].items():
         if name != "minutes":
             assert two["curve"][0][name] == pytest.approx(value, rel=1e-4), name
+
+
+def test_a_launcher_that_is_told_to_end_lets_both_processes_save(folder):
+    settings = ["--steps", 100_000, "--checkpoint-every", 1, "--validate-every", 100_000, "--embargo-s", 2]
+    process = launch("--out", "stopped", *settings, cwd=folder, stdout=subprocess.PIPE)
+    try:
+        while process.poll() is None and not list((folder / "stopped").glob("checkpoints/step-*")):
+            time.sleep(0.1)
+        process.terminate()
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    saved = max(int(path.name[5:]) for path in (folder / "stopped" / "checkpoints").iterdir())
+    assert f"Stopped after step {saved:,} of 100,000, saved: the same command with --resume goes on." in said.decode()
 
 
 def test_two_processes_embed_byte_for_byte_what_one_does(folder):

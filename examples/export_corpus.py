@@ -1,0 +1,50 @@
+"""Export corpora as Parquet shards: a folder to stream from, and to upload to the Hub as it is.
+
+    python examples/build_corpus.py night1.edf night2.edf --out corpus --line-frequency 50
+    python examples/export_corpus.py corpus --out shards
+    accelerate launch examples/pretrain.py shards --out run
+    hf upload NAME/DATASET shards --repo-type dataset
+
+Check consent before uploading: the card, shards/README.md, says what is in it.
+"""
+
+import argparse
+from pathlib import Path
+
+from program import HelpFormatter, run
+
+from brainbert.processing.corpora import export_shards, shards_record, split_corpora
+
+
+def main() -> None:
+    args = parse_arguments()
+    split = {"by": args.split, "validation": args.validation, "embargo_s": args.embargo_s, "seed": args.seed}
+    train, validation = split_corpora(args.corpora, **split)
+    export_shards(train, validation, args.out, corpora=args.corpora, split=split, shards=args.shards, seed=args.seed)
+    rows, files = shards_record(args.out)["rows"], list(args.out.rglob("*.parquet"))
+    print(
+        f"{rows['train']:,} training and {rows['validation']:,} held-out clips in {len(files)} shards, "
+        f"{sum(path.stat().st_size for path in files) / 1e6:,.0f} MB, in {args.out}."
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser.add_argument("corpora", nargs="+", type=Path, help="folders made by examples/build_corpus.py")
+    parser.add_argument("--out", type=Path, required=True, help="new folder of the shards")
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        default=["time"],
+        choices=("time", "recording"),
+        help="what is held out in blocks; one for all corpora or one for each",
+    )
+    parser.add_argument("--validation", type=float, default=0.1, help="share that is held out")
+    parser.add_argument("--embargo-s", type=float, default=5.0, help="seconds between the parts, used by neither")
+    parser.add_argument("--shards", type=int, help="of the training part; about 500 MB each if not given")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of clips, and of recordings held out")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
