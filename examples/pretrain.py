@@ -13,13 +13,13 @@ import argparse
 import math
 import os
 import time
-import warnings
 from contextlib import nullcontext
 from itertools import islice
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from acceleration import make_accelerator
 from pretraining_data import open_data
 from pretraining_report import report_estimate
 from pretraining_run import Run, check_run
@@ -42,13 +42,8 @@ DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 def main() -> None:
     args = parse_arguments(__doc__)
+    accelerator = make_accelerator(args)
     check_run(args)
-    accelerator = Accelerator(
-        mixed_precision=args.mixed_precision,
-        dynamo_backend="inductor" if args.compile else None,
-        log_with=None if args.tracker == "none" else args.tracker,
-        project_dir=args.out,
-    )
     with Run(args, accelerator) if not args.dry_run else nullcontext() as run:
         pretrain(args, accelerator, run)
     # Leave together: a process that is torn down after the others have gone may wait for them for ever.
@@ -59,10 +54,8 @@ def main() -> None:
 def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None) -> None:
     set_seed(args.seed)
     if accelerator.device.type == "cpu":  # accelerate launch leaves each process a single thread
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // accelerator.num_processes))
-        has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)()
-        if accelerator.mixed_precision == "bf16" and not has_bf16:
-            warnings.warn("This processor computes bfloat16 slowly: --mixed-precision no is faster.", stacklevel=1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))))
     data = open_data(args, accelerator)
 
     # Model, optimiser, schedule.
@@ -94,6 +87,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
         torch.manual_seed((args.seed * args.steps + step) * accelerator.num_processes + accelerator.process_index)
         sums = accumulate_gradients(accelerator, model, [data.mask(batch, epoch) for batch in batches], **loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), args.clip_gradient)
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # where FSDP has sharded it
         asked = accelerator.reduce(torch.tensor(float(stop.requested), device=accelerator.device), reduction="sum")
         # From here on the device is waited for, once a step.
         l1_sum, l1_count, content_sum, content_count, norm, asked = torch.stack((*sums, norm, asked)).tolist()
@@ -108,12 +102,15 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
             schedule.step()
         return {**measured, "stop": asked}
 
+    def reduce(sums: torch.Tensor) -> torch.Tensor:
+        return accelerator.reduce(sums.to(accelerator.device), reduction="sum")
+
     def validate() -> dict[str, float]:
         """Measure the held-out clips, under the same masks each time."""
         errors = evaluate(model, map(data.mask_held_out, data.held_out()), content_threshold=config.content_threshold)
         parts = {}
         for who, error in errors.items():
-            total = error.reduced(lambda sums: accelerator.reduce(sums.to(accelerator.device)))
+            total = error.reduced(reduce) if accelerator.num_processes > 1 else error
             parts |= {f"{who} l1": total.l1, f"{who} content": total.content}
         return {"loss": parts["model l1"] + config.content_weight * parts["model content"], **parts}
 
@@ -122,7 +119,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
         return
 
     # Start, or go on where the last checkpoint was.
-    run.start(data)
+    run.start(data, model)
     progress = run.progress
     started = time.perf_counter() - progress.seconds
     hidden = not accelerator.is_main_process
@@ -132,17 +129,17 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
             epoch, done = divmod(progress.step, data.steps_per_epoch)
             loaded = data.train.batches(epoch, start=done * data.accumulate)
             for _ in range(min(data.steps_per_epoch - done, args.steps - progress.step)):
-                batches = list(islice(loaded, data.accumulate))
+                batches = run.load(islice(loaded, data.accumulate))
                 measured = train_on(batches, progress.step, epoch)
                 progress.step += 1
                 progress.seconds = time.perf_counter() - started
                 bar.update()
-                run.note(measured, batches, model)
+                run.note(measured, batches)
                 last = progress.step == args.steps
                 if last or progress.step % args.log_every == 0:
                     bar.set_postfix(loss=f"{run.log():.3f}")
                 if last or progress.step % args.validate_every == 0:
-                    run.log_validation(validate(), model, data, last=last)
+                    run.log_validation(validate(), data, last=last)
                 leave = measured["stop"] > 0 or run.skipped_too_many
                 if last or leave or progress.step % args.checkpoint_every == 0:
                     run.save(needed=last or leave)

@@ -86,15 +86,22 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
             for name, value in batch.items()
         }
 
-    def mask(batch: dict[str, Any], epoch: int, masking: Callable = masking) -> dict[str, torch.Tensor]:
-        if "labels" in batch:
+    def mask(batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
+        if "labels" in batch:  # a worker has done it
             return {name: value for name, value in to_device(batch).items() if name != "name"}
         return masked_batch(to_device(batch), extractor, seed=args.seed, epoch=epoch, masking=masking)
+
+    def mask_held_out(batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        return masked_batch(to_device(batch), extractor, seed=args.seed, epoch=HELD_OUT, masking=usual)
 
     loading = {**share, "seed": args.seed, "statistics": statistics, "num_workers": args.num_workers}
     if args.prepare_in_workers:
         loading["prepare"] = Prepare(extractor, args.seed, masking)
-    loader = CorpusLoader(train, **loading) if isinstance(train, datasets.Dataset) else StreamLoader(train, **loading)
+    loader = (
+        CorpusLoader(train, **loading)
+        if isinstance(train, datasets.Dataset)
+        else StreamLoader(train, revision=args.revision, **loading)
+    )
     if loader.batches_per_epoch < accumulate:
         raise ValueError(
             f"The training clips do not fill one batch of {args.batch_size}: use a smaller --batch-size, or more data."
@@ -105,7 +112,7 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
         held_out=partial(held_out_batches, held_out, statistics=statistics, most=args.validation_clips, **share),
         extractor=extractor,
         mask=mask,
-        mask_held_out=partial(mask, epoch=HELD_OUT, masking=usual),
+        mask_held_out=mask_held_out,
         micro_batch=micro_batch,
         accumulate=accumulate,
         steps_per_epoch=loader.batches_per_epoch // accumulate,
@@ -126,8 +133,9 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
 
 def open_corpora(args: argparse.Namespace, accelerator: Accelerator) -> Source:
     """Split the corpora, and fit the statistics that the normalisation needs on their training parts."""
-    how = {"validation": args.validation, "embargo_s": args.embargo_s, "seed": args.seed}
-    train, held_out = split_corpora(args.corpora, by=args.split, **how)
+    train, held_out = split_corpora(
+        args.corpora, by=args.split, validation=args.validation, embargo_s=args.embargo_s, seed=args.seed
+    )
     settings = extractor_settings(args, train[0]["sampling_rate"])
     progress = accelerator.is_main_process
     statistics = None
@@ -141,7 +149,8 @@ def open_corpora(args: argparse.Namespace, accelerator: Accelerator) -> Source:
         # A recording that is held out as a whole has no training part: its own statistics are all there is.
         part = train if args.split == ["time"] else datasets.concatenate_datasets([train, held_out])
         table = recording_statistics(part, extractor, progress=progress)
-        if accelerator.is_main_process and not args.dry_run:
+        # Those of a run that is resumed are there, and another run's must stay.
+        if accelerator.is_main_process and not args.dry_run and not (args.out / "run.json").exists():
             write_statistics(table, args.out, extractor)
         statistics = statistics_lookup(table)
         held_out, before = with_statistics(held_out, statistics), len(held_out)
@@ -165,10 +174,10 @@ def open_shards(args: argparse.Namespace, accelerator: Accelerator) -> Source:
             f"--normalization {args.normalization} needs statistics of all training clips, which a stream does not "
             "have: train on the corpus itself, or use --normalization clip."
         )
-    held_out = load_shards(source, most=args.validation_clips)
+    held_out = load_shards(source, most=args.validation_clips, revision=args.revision)
     settings = extractor_settings(args, held_out[0]["sampling_rate"])
     extractor = BrainBertFeatureExtractor(**settings, normalization="clip")
-    record = shards_record(source)
+    record = shards_record(source, revision=args.revision)
     return Source(source, held_out, extractor, None, record["corpora"], [record["fingerprint"]])
 
 

@@ -6,7 +6,7 @@ import math
 import platform
 import statistics
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -86,14 +86,15 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._lock.close()
 
-    def start(self, data: Data) -> None:
+    def start(self, data: Data, model: torch.nn.Module) -> None:
         """Note settings and corpora, or compare them and load the last checkpoint; start the tracker."""
+        self.model = model
         args, path = self.args, self.args.out / "run.json"
-        content = {"settings": settings_of(args), "corpora": data.fingerprints}
+        content = {"settings": settings_of(args), "corpora": ", ".join(data.fingerprints)}
         if isinstance(data.train, StreamLoader):  # whose order depends on this
-            content["shared"] = f"{self.accelerator.num_processes} processes with {data.micro_batch} clips at a time"
+            content["shared"] = f"{self.accelerator.num_processes} × {data.micro_batch} clips (processes × batch)"
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else content
-        for name, what in (("corpora", "on the corpora"), ("shared", "by")):
+        for name, what in (("corpora", "on the corpora"), ("shared", "with")):
             if before.get(name) != content.get(name):
                 raise ValueError(
                     f"The run in {args.out} was started {what} {before.get(name)}, and this is {content.get(name)}: "
@@ -114,21 +115,28 @@ class Run:
         name = "tensorboard" if args.tracker == "tensorboard" else "brainbert"
         self.accelerator.init_trackers(name, config=settings, init_kwargs=purge)
 
-    def note(self, measured: dict[str, float], batches: list[dict], model: torch.nn.Module) -> None:
-        """Note what a step measured; a step that was skipped with the names of its clips.
+    def load(self, loaded: Iterable[dict]) -> list[dict]:
+        """Return a step's batches; when a process could not load its own, save, and raise ValueError in all."""
+        batches, problem = [], ""
+        try:
+            batches = list(loaded)
+        except ValueError as error:
+            problem = str(error)
+        if self._any(bool(problem)):
+            self.save(needed=True)
+            raise ValueError(
+                f"{problem or 'Another process could not load its clips.'} Saved after step {self.progress.step:,}; "
+                "--resume goes on."
+            )
+        return batches
 
-        Raises ValueError when it is the weights that are not finite, so that they are not saved.
-        """
+    def note(self, measured: dict[str, float], batches: list[dict]) -> None:
+        """Note what a step measured; a step that was skipped with the names of its clips."""
         measured = {name: value for name, value in measured.items() if name != "stop"}
         if all(map(math.isfinite, measured.values())):
             self.progress.since_log.append(measured)
             return
-        broken = torch.stack([~torch.isfinite(_own(weight)).all() for weight in model.parameters()]).any().float()
-        if self.accelerator.reduce(broken, reduction="sum").item():
-            raise ValueError(
-                f"The weights are not finite before step {self.progress.step}: start another run with a lower "
-                "--learning-rate. The last checkpoint is as it was."
-            )
+        self._refuse_broken_weights()
         clips = gather_object([name for batch in batches for name in batch["name"]])
         self.progress.skipped.append({"step": self.progress.step, "clips": clips})
         self._warn(
@@ -151,7 +159,7 @@ class Run:
         self._track({f"train/{name}": value for name, value in means.items()})
         return means["loss"]
 
-    def log_validation(self, errors: dict[str, float], model: torch.nn.Module, data: Data, *, last: bool) -> None:
+    def log_validation(self, errors: dict[str, float], data: Data, *, last: bool) -> None:
         """Log the held-out errors and a picture; keep the weights when they are the best so far.
 
         Raises OSError when these cannot be written and there is no later chance.
@@ -163,16 +171,17 @@ class Run:
         before = progress.best
         if before is None or math.isnan(before["loss"]) or errors["loss"] < before["loss"]:
             progress.best = entry
-            if problem := self._keep_best(model):
+            if problem := self._keep_best():
                 progress.best = before
                 sentence = f"The best weights, of step {progress.step}, could not be written ({problem}): make room"
                 if last:
                     raise OSError(f"{sentence} and --resume.")
                 self._warn(f"{sentence}; training goes on, and the next better ones are tried.")
-        self._draw(model, data)
+        self._draw(data)
 
     def save(self, *, needed: bool) -> None:
         """Write a checkpoint; one that cannot be written ends the run only when it is the last thing that it does."""
+        self._refuse_broken_weights()
         try:
             self.checkpoints.save(self.progress.step, asdict(self.progress))
         except OSError as error:
@@ -236,13 +245,27 @@ class Run:
         report(record)
         print(f"Saved to {args.out / 'model'}.")
 
+    def _any(self, mine: bool) -> bool:
+        """Tell whether it is so in any process."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        return bool(self.accelerator.reduce(torch.tensor(float(mine), device=self.accelerator.device)).item())
+
+    def _refuse_broken_weights(self) -> None:
+        """Raise ValueError, in all processes, when weights are not finite, so that they are not saved."""
+        if self._any(not all(bool(torch.isfinite(_own(weight)).all()) for weight in self.model.parameters())):
+            raise ValueError(
+                f"The weights are not finite after step {self.progress.step}: start another run with a lower "
+                "--learning-rate. The last checkpoint is as it was."
+            )
+
     @property
     def _best(self) -> Path:
         return self.args.out / f"best-{self.progress.best['step'] if self.progress.best else 0:09d}.safetensors"
 
-    def _keep_best(self, model: torch.nn.Module) -> str:
+    def _keep_best(self) -> str:
         """Write the weights; return what went wrong, to all processes."""
-        state, problem = self.accelerator.get_state_dict(model), ""
+        state, problem = self.accelerator.get_state_dict(self.model), ""
         if self.accelerator.is_main_process:
             try:
                 with written_whole(self._best) as temporary:
@@ -269,14 +292,14 @@ class Run:
             self.accelerator.trackers.clear()
             self._warn(f"The {self.args.tracker} log could not be written ({error}): it ends here, training goes on.")
 
-    def _draw(self, model: torch.nn.Module, data: Data) -> None:
+    def _draw(self, data: Data) -> None:
         """Show the first held-out clip, masked and reconstructed, to trackers that take images."""
         trackers = [tracker for tracker in self.accelerator.trackers if hasattr(tracker, "log_images")]
         batch = next(data.held_out())
         masked = data.mask_held_out(batch)
         with torch.no_grad():
-            logits = model.eval()(**masked).logits  # by all processes, which may hold a part of the model each
-        model.train()
+            logits = self.model.eval()(**masked).logits  # by all processes, which may hold a part of the model each
+        self.model.train()
         if not trackers:
             return
         figure = draw(batch, masked, logits, data.extractor)

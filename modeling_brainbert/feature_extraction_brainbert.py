@@ -37,6 +37,7 @@ NORMALIZATIONS = ("clip", "recording", "corpus")
 SCALES = ("linear", "log")
 
 RATE_TOLERANCE = 1e-4  # relative: 399.61 Hz is 399.6097 Hz
+ROWS_IN_CACHE = 64
 LOG_FLOOR = 1e-3  # µV: a hundredth of an amplifier's noise in one bin, so that log(0) cannot happen
 CLIPPED_SHARE = 0.05  # of samples at the very maximum or minimum
 
@@ -225,7 +226,8 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         images, masks = [], []
         for rows, group in groups:
             valid = self._find_valid(group, rows, on_invalid)
-            if on_invalid == "mask":
+            # A CPU can look whether there is anything to put away; a device would have to be waited for.
+            if on_invalid == "mask" and not (group.device.type == "cpu" and bool(valid.all())):
                 group = torch.where(valid.unsqueeze(-1), group, 0)
             magnitude = self._magnitude(group)
             images.append(self._normalize(magnitude, statistics, rows, batch_size, group.shape[-1]).contiguous())
@@ -364,15 +366,22 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 hop_length=self.hop_length,
             )
         else:
-            magnitude = stft(
-                voltage,
-                window_length=self.window_length,
-                hop_length=self.hop_length,
-                num_bins=self.feature_size,
-                zero_boundary=self._edges.zero_boundary,
-                # With statistics of all frames, those at the edges, where an offset begins and ends, drown its traces.
-                remove_offset=self.normalization != "clip" or not self._edges.clip_statistics_before_trimming,
-            )
+            # So many rows at a time stay in the cache of a CPU.
+            parts = voltage.split(ROWS_IN_CACHE) if voltage.device.type == "cpu" else (voltage,)
+            magnitudes = [
+                stft(
+                    part,
+                    window_length=self.window_length,
+                    hop_length=self.hop_length,
+                    num_bins=self.feature_size,
+                    zero_boundary=self._edges.zero_boundary,
+                    # With statistics of all frames, those at the edges, where an offset begins and ends, drown its
+                    # traces.
+                    remove_offset=self.normalization != "clip" or not self._edges.clip_statistics_before_trimming,
+                )
+                for part in parts
+            ]
+            magnitude = torch.cat(magnitudes) if len(magnitudes) > 1 else magnitudes[0]
         return magnitude.clamp(min=LOG_FLOOR).log() if self.scale == "log" else magnitude
 
     def _trim(self, image: torch.Tensor) -> torch.Tensor:

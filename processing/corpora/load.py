@@ -108,11 +108,16 @@ def split_corpus(
 
 
 def split_corpora(
-    folders: Sequence[Path | str], *, by: Sequence[Literal["time", "recording"]] = ("time",), **how: Any
+    folders: Sequence[Path | str],
+    *,
+    by: Sequence[Literal["time", "recording"]] = ("time",),
+    validation: float = 0.1,
+    embargo_s: float = 5.0,
+    seed: int = 0,
 ) -> tuple[datasets.Dataset, datasets.Dataset]:
     """Return the training and the validation parts of several corpora, one corpus after the other.
 
-    by: as of `split_corpus`, one for all corpora or one for each. how: its other arguments.
+    by: as of `split_corpus`, one for all corpora or one for each. validation, embargo_s, seed: as there.
     Raises ValueError when corpora have other clips (length, rate, storage), or a recording in common, and as
     `load_corpus` and `split_corpus` do.
     """
@@ -130,9 +135,12 @@ def split_corpora(
                 raise ValueError(f"Recording {name} is in {seen[name]} and in {folder}: build it into one of them.")
             seen[name] = folder
     each = list(by) * (len(folders) // len(by))
-    parts = [split_corpus(corpus, by=kind, **how) for corpus, kind in zip(corpora, each, strict=True)]
-    train, validation = (datasets.concatenate_datasets(list(part)) for part in zip(*parts, strict=True))
-    return train, validation
+    parts = [
+        split_corpus(corpus, by=kind, validation=validation, embargo_s=embargo_s, seed=seed)
+        for corpus, kind in zip(corpora, each, strict=True)
+    ]
+    train, held_out = (datasets.concatenate_datasets(list(part)) for part in zip(*parts, strict=True))
+    return train, held_out
 
 
 def _column(corpus: datasets.Dataset, name: str) -> NDArray[Any]:

@@ -5,7 +5,7 @@ They are Accelerate's, with files that only the run itself may read: local and t
 
 import json
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,10 @@ class Checkpoints:
         self._raise_together(problem)
         if main:
             for old in sorted(self.folder.glob("step-*"))[: -self.keep]:
-                # A name that is no checkpoint's, so that one that is half removed is not taken for the latest.
-                shutil.rmtree(old.rename(old.with_name(f".{old.name}.part")))
+                # A name that is no checkpoint's, so that one that is half removed is not taken for the latest. One that
+                # cannot be removed stays: what was asked for is done.
+                with suppress(OSError):
+                    shutil.rmtree(old.rename(old.with_name(f".{old.name}.part")))
 
     def load(self, checkpoint: Path) -> dict[str, Any]:
         """Bring back the state and return the progress; all processes call it together."""
@@ -81,7 +83,7 @@ class Checkpoints:
 
 def _from_main(value: Any) -> Any:
     """Return the main process's value."""
-    from accelerate.utils import broadcast_object_list
+    from accelerate.utils import broadcast_object_list  # who reads masks alone need not have it
 
     values = [value]
     broadcast_object_list(values)

@@ -4,6 +4,7 @@ A run that is resumed, in more workers or in fewer, goes on with the very clips 
 draws from torch's or numpy's global random numbers.
 """
 
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ def _load(
         batch_size=None,
         num_workers=loader.num_workers,
         collate_fn=_unchanged,
+        worker_init_fn=_leave_signals,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(loader.seed),  # or else it draws a seed from the global numbers
     )
@@ -201,6 +203,12 @@ def _load(
             raise ValueError(batches.message)
         for batch in batches:
             yield batch if here is None else here(batch, epoch)
+
+
+def _leave_signals(worker: int) -> None:
+    """Leave SIGTERM and Ctrl-C, which a scheduler or a terminal sends to all processes, to the one that trains."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unchanged(batches: Any) -> Any:

@@ -22,8 +22,8 @@ def accumulate_gradients(
     accelerator: of Accelerate, which has prepared the model. batches: this process's; each holds the arguments of
     BrainBertForPreTraining. content_weight, content_threshold: of the model's configuration.
     The cells of all are counted first, so that batches and processes with few masked cells do not count for more.
-    Returns (4,) float32, sums over all processes: l1_sum, l1_count, content_sum, content_count. Without waiting for the
-    device.
+    Returns (4,) float32, sums over all processes: l1_sum, l1_count, content_sum, content_count. What is done
+    here does not wait for the device; the model, once a batch, looks whether all of its attention mask is 1.
     Source: Wang et al. 2023, equation 1.
     """
     counts = torch.stack([count_cells(batch, content_threshold=content_threshold) for batch in batches]).sum(0)

@@ -15,6 +15,8 @@ import pretrain
 import pretraining_run
 import torch
 
+model_at_hand: list = []
+
 
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
@@ -60,6 +62,11 @@ def spoil_loss() -> None:
     pretrain.accumulate_gradients = spoilt
 
 
+def spoil_weights() -> None:
+    """Let a weight be NaN."""
+    next(model_at_hand[0].parameters()).data.fill_(torch.nan)
+
+
 def main(order: dict) -> None:
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
@@ -80,6 +87,7 @@ def main(order: dict) -> None:
 
     def note(run: pretraining_run.Run, *arguments: object) -> None:
         original(run, *arguments)
+        model_at_hand[:] = [run.model]
         happen(run.progress.step)
 
     def finish_then(run: pretraining_run.Run, *arguments: object) -> None:

@@ -38,7 +38,7 @@ CASES = {
     "corpus": ("corpus", 1, []),
     "shards": ("shards", 1, []),
     "workers": ("shards", 1, [*IN_PARTS, "--num-workers", 2, "--prepare-in-workers"]),
-    "corpus, two processes": ("corpus", 2, ["--micro-batch", 2]),
+    "corpus, two processes": ("corpus", 2, ["--micro-batch", 2, "--optimizer", "lamb"]),
     "shards, two processes": ("shards", 2, []),
 }
 
@@ -293,6 +293,13 @@ def test_a_run_that_diverges_at_its_end_is_finished_only_when_that_is_asked_for(
     assert len(record(trial.folder / "diverged")["skipped"]) == 3
 
 
+def test_weights_that_are_not_finite_are_not_saved(trial):
+    ended = trial.run("broken", events={4: ("spoil_weights",)})
+    assert ended.status == [1]
+    assert last_line(ended.said).startswith("error: The weights are not finite after step 5: start another run with a")
+    assert trial.checkpoints("broken") == [3]
+
+
 # Refused
 
 
@@ -347,6 +354,16 @@ def test_the_folder_of_another_run_is_left_as_it_is(trial, arguments, source, me
     assert {path: path.read_bytes() for path in (trial.folder / "begun").rglob("*") if path.is_file()} == before
 
 
+def test_a_stream_is_resumed_only_as_it_was_shared_out(trial):
+    assert trial.run("streamed", source="shards", events={1: ("send", int(signal.SIGTERM))}).status == [0]
+    ended = trial.run("streamed", "--resume", "--micro-batch", 4, source="shards")
+    assert ended.status == [1]
+    assert last_line(ended.said) == (
+        "error: The run in streamed was started with 1 × 8 clips (processes × batch), and this is 1 × 4 clips "
+        "(processes × batch): give the same."
+    )
+
+
 def test_a_folder_has_one_run_at_a_time(trial):
     with only_writer(trial.folder / "busy"):
         ended = trial.run("busy", "--resume")
@@ -378,7 +395,8 @@ def test_a_shard_that_is_damaged_during_the_run_is_named_and_mended_the_run_goes
     assert ended.status == [1]
     assert "error: The shard train-00001-of-00003.parquet of shards cannot be read (" in ended.said
     assert "Traceback" not in ended.said
-    assert trial.checkpoints("damaged") == [3, 6]
+    assert last_line(ended.said).endswith("Saved after step 8; --resume goes on.")
+    assert trial.checkpoints("damaged") == [6, 8]
     assert trial.run("damaged", "--resume", source="shards").status == [0]
     assert_equal(trial.folder / "damaged", trial.whole("shards"))
 

@@ -125,6 +125,7 @@ def test_the_same_seed_trains_the_same_weights(folder):
 def test_two_processes_train_and_measure_what_one_does(folder):
     # Two processes share the batch of one: the same cells, masks and held-out clips.
     settings = ["--steps", 1, "--batch-size", 34, "--validate-every", 1, "--embargo-s", 2, "--normalization", "corpus"]
+    settings += ["--log-every", 1]
     succeed("pretrain.py", "corpus", "--out", "one", *settings, cwd=folder)
     process = launch("--out", "two", *settings, cwd=folder)
     try:
@@ -135,9 +136,10 @@ def test_two_processes_train_and_measure_what_one_does(folder):
         process.wait()
     one, two = (json.loads((folder / name / "model" / "training_record.json").read_text()) for name in ("one", "two"))
     assert (one["processes"], two["processes"]) == (1, 2)
-    for name, value in one["curve"][0].items():
-        if name != "minutes":
-            assert two["curve"][0][name] == pytest.approx(value, rel=1e-4), name
+    for entries in ("losses", "curve"):  # of the step: loss, its parts, and the norm of the gradient
+        for name, value in one[entries][0].items():
+            if name != "minutes":
+                assert two[entries][0][name] == pytest.approx(value, rel=1e-4), name
 
 
 def test_a_launcher_that_is_told_to_end_lets_both_processes_save(folder):

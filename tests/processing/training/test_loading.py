@@ -233,9 +233,7 @@ def test_streamed_held_out_clips_are_a_data_set(shards):
     held_out = load_shards(shards)
     assert sorted(held_out["start"][:]) == list(range(230, 267))
     assert len(flat(held_out_batches(held_out, batch_size=37))) == 37
-    assert load_shards(shards, most=9)["start"][:] == [
-        held_out["start"][n] for n in np.linspace(0, 36, 9).round().astype(int)
-    ]
+    assert load_shards(shards, most=9)["start"][:] == held_out["start"][:9]
 
 
 def test_masks_can_be_drawn_in_another_way(clips):
