@@ -2,7 +2,7 @@
 #
 #   make test         the project's tests
 #   make check        lint, types and tests
-#   make demo         from a real recording to embeddings, in three to six minutes on two cores
+#   make demo         from a real recording to embeddings, in one to three minutes on two cores
 #   make test-peer    transformers' own test suite for models and feature extractors, run on ours
 #
 # PYTHON       the Python (3.11 or newer) that makes .venv

@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("data", type=Path, help="root of the BIDS data set")
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the results; a new one is made")
-    parser.add_argument("--steps", type=int, default=1500, help="of pretraining; about two minutes on two cores")
+    parser.add_argument("--steps", type=int, default=500, help="of pretraining; about 40 seconds on two cores")
     args = parser.parse_args()
     out, data = unused(args.out.resolve()), args.data.resolve()
     out.mkdir(parents=True)
