@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from datasets.arrow_writer import ArrowWriter
 from generated_clips import CLIP_SAMPLES, RATE, generate_clips
 from measurement import Contender, CpuCounted, alternate, summarise
@@ -39,13 +40,13 @@ from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtrac
 from brainbert.processing.corpora.shard import corpus_features
 from brainbert.processing.training import (
     CorpusLoader,
+    Lamb,
     accumulate_gradients,
     mask_adaptive,
     mask_seeds,
     mask_static,
     masked_batch,
 )
-from brainbert.processing.training.lamb import Lamb
 
 Step = Callable[[dict[str, torch.Tensor]], Any]
 
@@ -123,7 +124,9 @@ def measure_input(args: argparse.Namespace, original: Original | None) -> list[d
             )
         for who, (dataset, how) in loaders.items():
             loader = in_workers(dataset, batch_size=batch, workers=ORIGINAL_WORKERS, **how)
-            calls[who] = lambda loader=loader: consume(to_device(found, args.device) for found in loader)
+            calls[who] = lambda loader=loader: consume(
+                send_to_device(found, args.device, non_blocking=True) for found in loader
+            )
         counted = {who: CpuCounted(call) for who, call in calls.items()}
         contenders = {who: Contender(call, args.clips) for who, call in counted.items()}
         seconds = alternate(counted, rounds=args.rounds, device=args.device)
@@ -311,7 +314,9 @@ def prepared_batches(
 
     def load() -> Iterator[dict[str, torch.Tensor]]:
         for batch in loader.batches(0):
-            yield masked_batch(to_device(batch, args.device), extractor, seed=args.seed, epoch=0)
+            yield masked_batch(
+                send_to_device(batch, args.device, non_blocking=True), extractor, seed=args.seed, epoch=0
+            )
 
     return load
 
@@ -335,13 +340,6 @@ def write_clips(folder: Path, count: int, *, seed: int) -> tuple[datasets.Datase
             np.save(files[-1], clip)
     writer.finalize()
     return datasets.Dataset.from_file(str(folder / "clips.arrow")), files
-
-
-def to_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-        for name, value in batch.items()
-    }
 
 
 def consume(batches: Iterable[object]) -> None:

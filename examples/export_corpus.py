@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 from program import HelpFormatter, run
+from splitting import add_split_arguments
 
 from brainbert.processing.corpora import export_shards, shards_record, split_corpora
 
@@ -32,15 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
     parser.add_argument("corpora", nargs="+", type=Path, help="folders made by examples/build_corpus.py")
     parser.add_argument("--out", type=Path, required=True, help="new folder of the shards")
-    parser.add_argument(
-        "--split",
-        nargs="+",
-        default=["time"],
-        choices=("time", "recording"),
-        help="what is held out in blocks; one for all corpora or one for each",
-    )
-    parser.add_argument("--validation", type=float, default=0.1, help="share that is held out")
-    parser.add_argument("--embargo-s", type=float, default=5.0, help="seconds between the parts, used by neither")
+    add_split_arguments(parser)
     parser.add_argument("--shards", type=int, help="of the training part; about 500 MB each if not given")
     parser.add_argument("--seed", type=int, default=0, help="of the order of clips, and of recordings held out")
     return parser.parse_args()

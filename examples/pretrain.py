@@ -81,8 +81,8 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
     accelerator.register_for_checkpointing(*schedules)
     stop = StopRequest()
 
-    def train_on(batches: list[dict], step: int, epoch: int) -> dict[str, float]:
-        """Make one step, if its loss and gradient are finite; return what it measured."""
+    def train_on(batches: list[dict], step: int, epoch: int) -> tuple[dict[str, float], bool]:
+        """Make one step, if what it measured is finite; return that, and whether a process was asked to stop."""
         # Dropout depends on the step alone, so that a resumed run goes on with the same.
         torch.manual_seed((args.seed * args.steps + step) * accelerator.num_processes + accelerator.process_index)
         sums = accumulate_gradients(accelerator, model, [data.mask(batch, epoch) for batch in batches], **loss)
@@ -100,7 +100,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
                 optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-        return {**measured, "stop": asked}
+        return measured, asked > 0
 
     def reduce(sums: torch.Tensor) -> torch.Tensor:
         return accelerator.reduce(sums.to(accelerator.device), reduction="sum")
@@ -130,7 +130,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
             loaded = data.train.batches(epoch, start=done * data.accumulate)
             for _ in range(min(data.steps_per_epoch - done, args.steps - progress.step)):
                 batches = run.load(islice(loaded, data.accumulate))
-                measured = train_on(batches, progress.step, epoch)
+                measured, asked = train_on(batches, progress.step, epoch)
                 progress.step += 1
                 progress.seconds = time.perf_counter() - started
                 bar.update()
@@ -140,7 +140,7 @@ def pretrain(args: argparse.Namespace, accelerator: Accelerator, run: Run | None
                     bar.set_postfix(loss=f"{run.log():.3f}")
                 if last or progress.step % args.validate_every == 0:
                     run.log_validation(validate(), data, last=last)
-                leave = measured["stop"] > 0 or run.skipped_too_many
+                leave = asked or run.skipped_too_many
                 if last or leave or progress.step % args.checkpoint_every == 0:
                     run.save(needed=last or leave)
                 if leave and not last:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import datasets
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from conditioning import CONDITIONING
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
@@ -80,11 +81,7 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
     source = open_shards if is_shards(args.corpora) else open_corpora
     train, held_out, extractor, statistics, records, fingerprints = source(args, accelerator)
 
-    def to_device(batch: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value.to(accelerator.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-            for name, value in batch.items()
-        }
+    to_device = partial(send_to_device, device=accelerator.device, non_blocking=True)
 
     def mask(batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
         if "labels" in batch:  # a worker has done it

@@ -42,7 +42,7 @@ def report_estimate(
     accelerator: Accelerator,
     data: Data,
     model: torch.nn.Module,
-    train_on: Callable[[list[dict], int, int], dict[str, float]],
+    train_on: Callable[[list[dict], int, int], tuple[dict[str, float], bool]],
     validate: Callable[[], dict[str, float]],
 ) -> None:
     """Make a few steps and a validation, of which nothing is kept, and print what the run would take."""

@@ -132,7 +132,6 @@ class Run:
 
     def note(self, measured: dict[str, float], batches: list[dict]) -> None:
         """Note what a step measured; a step that was skipped with the names of its clips."""
-        measured = {name: value for name, value in measured.items() if name != "stop"}
         if all(map(math.isfinite, measured.values())):
             self.progress.since_log.append(measured)
             return
@@ -294,12 +293,14 @@ class Run:
 
     def _draw(self, data: Data) -> None:
         """Show the first held-out clip, masked and reconstructed, to trackers that take images."""
-        trackers = [tracker for tracker in self.accelerator.trackers if hasattr(tracker, "log_images")]
+        if self.args.tracker == "none":
+            return
         batch = next(data.held_out())
         masked = data.mask_held_out(batch)
         with torch.no_grad():
             logits = self.model.eval()(**masked).logits  # by all processes, which may hold a part of the model each
         self.model.train()
+        trackers = [tracker for tracker in self.accelerator.trackers if hasattr(tracker, "log_images")]
         if not trackers:
             return
         figure = draw(batch, masked, logits, data.extractor)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 from program import HelpFormatter
+from splitting import add_split_arguments
 
 from brainbert.modeling_brainbert import PRESETS
 
@@ -108,17 +109,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="show size, steps, time and memory, then leave")
 
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--split",
-        nargs="+",
-        default=["time"],
-        choices=("time", "recording"),
-        help="what is held out in blocks; one for all corpora or one for each",
-    )
-    data.add_argument("--validation", type=float, default=0.1, help="share that is held out")
+    add_split_arguments(data)
     data.add_argument("--validation-clips", type=int, default=2000, help="most clips to measure, evenly spaced")
-    data.add_argument("--embargo-s", type=float, default=5.0, help="seconds between the parts, used by neither")
-
     data.add_argument("--sampling-rate", type=float, default=2048, help="Hz that the clips must have")
 
     image = parser.add_argument_group("spectrogram")

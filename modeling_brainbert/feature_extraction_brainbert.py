@@ -37,7 +37,6 @@ NORMALIZATIONS = ("clip", "recording", "corpus")
 SCALES = ("linear", "log")
 
 RATE_TOLERANCE = 1e-4  # relative: 399.61 Hz is 399.6097 Hz
-ROWS_IN_CACHE = 64
 LOG_FLOOR = 1e-3  # µV: a hundredth of an amplifier's noise in one bin, so that log(0) cannot happen
 CLIPPED_SHARE = 0.05  # of samples at the very maximum or minimum
 
@@ -366,22 +365,15 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
                 hop_length=self.hop_length,
             )
         else:
-            # So many rows at a time stay in the cache of a CPU.
-            parts = voltage.split(ROWS_IN_CACHE) if voltage.device.type == "cpu" else (voltage,)
-            magnitudes = [
-                stft(
-                    part,
-                    window_length=self.window_length,
-                    hop_length=self.hop_length,
-                    num_bins=self.feature_size,
-                    zero_boundary=self._edges.zero_boundary,
-                    # With statistics of all frames, those at the edges, where an offset begins and ends, drown its
-                    # traces.
-                    remove_offset=self.normalization != "clip" or not self._edges.clip_statistics_before_trimming,
-                )
-                for part in parts
-            ]
-            magnitude = torch.cat(magnitudes) if len(magnitudes) > 1 else magnitudes[0]
+            magnitude = stft(
+                voltage,
+                window_length=self.window_length,
+                hop_length=self.hop_length,
+                num_bins=self.feature_size,
+                zero_boundary=self._edges.zero_boundary,
+                # With statistics of all frames, those at the edges, where an offset begins and ends, drown its traces.
+                remove_offset=self.normalization != "clip" or not self._edges.clip_statistics_before_trimming,
+            )
         return magnitude.clamp(min=LOG_FLOOR).log() if self.scale == "log" else magnitude
 
     def _trim(self, image: torch.Tensor) -> torch.Tensor:

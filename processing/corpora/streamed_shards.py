@@ -112,11 +112,6 @@ def load_shards(
     return datasets.Dataset(pa.concat_tables([shards.read(group) for group in range(groups)]).slice(0, wanted))
 
 
-def evenly_spaced(rows: int, most: int | None) -> np.ndarray:
-    """Return the numbers of at most `most` of `rows` rows, evenly spaced; of all when there are no more."""
-    return np.linspace(0, rows - 1, rows if most is None else min(rows, most)).round().astype(np.int64)
-
-
 def shards_record(source: Path | str, *, revision: str | None = None) -> dict[str, Any]:
     """Return the corpus.json of Parquet shards: rows, split, and of each corpus what it is and how it was conditioned.
 

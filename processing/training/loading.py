@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ..corpora.streamed_shards import CLIP_COLUMNS, StreamedShards, evenly_spaced
+from ..corpora.streamed_shards import CLIP_COLUMNS, StreamedShards
 from .batches import Statistics, clip_batch
 
 Prepare = Callable[[dict[str, Any], int], Any]
@@ -146,7 +146,8 @@ def held_out_batches(
     extractor with on_invalid="mask" leaves out, and the name is "".
     """
     corpus = dataset.with_format("arrow", columns=list(CLIP_COLUMNS))
-    chosen = evenly_spaced(len(corpus), most)
+    count = len(corpus) if most is None else min(len(corpus), most)
+    chosen = np.linspace(0, len(corpus) - 1, count).round().astype(np.int64)
     everyone = batch_size * num_processes
     for first in range(process_index * batch_size, -(-len(chosen) // everyone) * everyone, everyone):
         places = np.arange(first, first + batch_size)

@@ -3,7 +3,6 @@
 import json
 import math
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +10,7 @@ import torch
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def as_a_program(monkeypatch):
-    """Programs import what lies beside them, and set the number of threads."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("as_a_program")
 
 
 def run(monkeypatch, *arguments):

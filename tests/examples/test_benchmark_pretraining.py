@@ -4,7 +4,6 @@ import json
 import math
 import random
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
@@ -15,16 +14,7 @@ import torch
 from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtractor, BrainBertForPreTraining
 from brainbert.processing.training import mask_adaptive, mask_seeds, mask_static
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture(autouse=True)
-def as_a_program(monkeypatch):
-    """Programs import what lies beside them, and set the number of threads."""
-    monkeypatch.syspath_prepend(EXAMPLES)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("as_a_program")
 
 
 def run(monkeypatch, *arguments):

@@ -40,10 +40,7 @@ STFT |= {"mask_start_probability": 0.05, "mask_frames": [1, 5], "mask_bins": [1,
 SUPERLET = {"transform": "superlet", "masks": "adaptive"}
 
 
-@pytest.fixture(autouse=True)
-def as_a_program(monkeypatch):
-    """Programs import what lies beside them."""
-    monkeypatch.syspath_prepend(EXAMPLES)
+pytestmark = pytest.mark.usefixtures("as_a_program")
 
 
 @pytest.fixture
