@@ -16,7 +16,8 @@ ALLOWED = {
     "modeling_brainbert": {"torch", "numpy", "transformers", "huggingface_hub"},
     "processing": {
         "torch", "numpy", "transformers", "huggingface_hub", "datasets", "pyarrow", "filelock", "scipy", "mne",
-        "mne_bids", "h5py", "tqdm", "matplotlib", "accelerate", "safetensors",
+        "mne_bids", "h5py", "tqdm", "matplotlib", "accelerate", "safetensors", "sklearn", "skdim", "joblib", "jinja2",
+        "peft", "threadpoolctl",
     },
     "hub_upload": {
         "torch", "numpy", "transformers", "huggingface_hub", "brainbert.modeling_brainbert", "brainbert.processing",

@@ -109,6 +109,19 @@ def find_sidecars(bids_path: Any) -> dict[str, Path]:
     return found
 
 
+def find_events(bids_path: Any) -> Path | None:
+    """Return the events.tsv of a recording, None when there is none.
+
+    Raises ValueError when it is a symbolic link that leads out of the data set.
+    """
+    with refusing_broken(Path(bids_path.fpath), "iEEG-BIDS"):
+        path = bids_path.find_matching_sidecar(suffix="events", extension=".tsv", on_error="ignore")
+    if path is None:
+        return None
+    refuse_links_out_of(Path(bids_path.root), Path(path))
+    return Path(path)
+
+
 def electrode_positions(sidecars: Mapping[str, Path]) -> tuple[dict[str, np.ndarray], str | None]:
     """Return contact name -> position in millimetres, and the coordinate system as the data set names it.
 

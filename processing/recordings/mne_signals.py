@@ -1,5 +1,6 @@
 """A recording that MNE-Python opens: what its header says about each channel, and its samples by stretch, in µV."""
 
+import difflib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,18 +40,50 @@ class MneSignals:
         """
         channels = [self._channels[row] for row in rows]
         scales = _scales(channels, format_name=format_of(self._path), unit=self._unit)
-        raw, picks = _same_rate(self._path, self._raw, self._channels, rows)
-        # What MNE-Python really opened, in case it reads a header differently than we do.
-        if not {Path(name).resolve() for name in raw.filenames} <= {file.resolve() for file in self._files}:
-            raise ValueError(
-                f"{self._path.name!r} leads to a file other than its own data, which is not followed; export it anew."
-            )
+        raw, picks = self._open_rows(rows)
         return Samples(
             read=_FileSamples(self._path, raw, picks=picks, scales=scales),
             num_samples=int(raw.n_times),
             sampling_rate=float(raw.info["sfreq"]),
             band_hz=_header_band(raw, channels),
         )
+
+    def channel(self, name: str) -> tuple[NDArray[np.float64], float]:
+        """Return all samples of one channel of any kind, volts where MNE-Python knows its unit, and its rate in Hz.
+
+        Raises ValueError when there is no such channel, and when the file is broken or another's.
+        """
+        if self.names.count(name) != 1:
+            near = difflib.get_close_matches(name, self.names, n=3) or list(self.names[:6])
+            raise ValueError(
+                f"{self.names.count(name)} channels of {self._path.name!r} are called {name!r}; names in the file "
+                f"that are near: {', '.join(near)}."
+            )
+        raw, picks = self._open_rows([self.names.index(name)])
+        with refusing_broken(self._path, "a complete recording"):
+            return raw.get_data(picks=picks, verbose="ERROR")[0], float(raw.info["sfreq"])
+
+    def annotations(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
+        """Return onset and duration in seconds, from the first sample, and description of all annotations.
+
+        They may name the patient: nothing but what a user knows already may be shown of them.
+        """
+        self._refuse_other_files(self._raw)
+        found = self._raw.annotations
+        # MNE-Python counts from where the measurement began, which in FIF may be before the first sample of the file.
+        return found.onset - self._raw.first_time, found.duration, np.array(list(found.description), dtype=np.str_)
+
+    def _open_rows(self, rows: Sequence[int]) -> tuple[Any, list[int]]:
+        raw, picks = _same_rate(self._path, self._raw, self._channels, rows)
+        self._refuse_other_files(raw)
+        return raw, picks
+
+    def _refuse_other_files(self, raw: Any) -> None:
+        # What MNE-Python really opened, in case it reads a header differently than we do.
+        if not {Path(name).resolve() for name in raw.filenames} <= {file.resolve() for file in self._files}:
+            raise ValueError(
+                f"{self._path.name!r} leads to a file other than its own data, which is not followed; export it anew."
+            )
 
 
 def open_mne(

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,17 +112,14 @@ def open_recording(
     path = Path(path)
     if unit is not None and unit not in MICROVOLTS:
         raise ValueError(f"unit is {unit!r}; use 'V', 'mV', 'µV', 'uV', 'nV' or 'pV'.")
-    bids_path, sidecars = None, {}
-    if path.is_dir():
-        bids_path = _find_bids(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
-        root, path = path, Path(bids_path.fpath)
-        files, sidecars = check_references(path, root=root), find_sidecars(bids_path)
+    root = path
+    path, files, bids_path, sidecars = find_files(
+        path, subject=subject, session=session, task=task, acquisition=acquisition, run=run
+    )
+    if bids_path is not None:
         subject, session = bids_path.subject, bids_path.session or ""
         if not keep_labels:
             subject, session = pseudonym(root, subject), pseudonym(root, session) if session else ""
-    else:
-        _refuse_entities(task, acquisition, run)
-        files = check_references(path)
     format_name = format_of(path)
     signals: MneSignals | NwbSignals
     place, asked = None, {}  # of NWB alone
@@ -186,29 +183,51 @@ def identify_recording(
     path, subject, session, task, acquisition, run, series: as for `read_recording`.
     Raises what `read_recording` raises for a file that is missing, ambiguous, or leads elsewhere.
     """
-    path = Path(path)
-    if path.is_dir():
-        found = _find_bids(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
-        files = check_references(Path(found.fpath), root=path)
-        _refuse_nwb_arguments(files[0], series)
-        return _content_hash([*files, *find_sidecars(found).values()])
-    _refuse_entities(task, acquisition, run)
-    files = check_references(path)
+    path, files, _, sidecars = find_files(
+        Path(path), subject=subject, session=session, task=task, acquisition=acquisition, run=run
+    )
     if format_of(path) == "NWB":
         return _content_hash(files, series=place_of_series(path, series=series))
     _refuse_nwb_arguments(path, series)
-    return _content_hash(files)
+    return _content_hash([*files, *sidecars.values()])
 
 
-def _find_bids(root: Path, **entities: str | int | None) -> Any:
-    return find_recording(
-        root, entities={name: None if label is None else str(label) for name, label in entities.items()}
-    )
+class RecordingFiles(NamedTuple):
+    """Where a recording lies.
+
+    path: what to open. files: those that hold its signal, itself first; nothing else may be read.
+    bids_path, sidecars: of `find_recording` and `find_sidecars`; None and empty outside of a BIDS data set.
+    """
+
+    path: Path
+    files: list[Path]
+    bids_path: Any
+    sidecars: dict[str, Path]
 
 
-def _refuse_entities(*entities: str | int | None) -> None:
-    if any(entity is not None for entity in entities):
+def find_files(
+    path: Path,
+    *,
+    subject: str | None = None,
+    session: str | None = None,
+    task: str | None = None,
+    acquisition: str | None = None,
+    run: str | int | None = None,
+) -> RecordingFiles:
+    """Return the files of a recording, after looking where they lead.
+
+    The arguments are those of `read_recording`, and so is what is raised.
+    """
+    if path.is_dir():
+        entities = {"subject": subject, "session": session, "task": task, "acquisition": acquisition, "run": run}
+        found = find_recording(
+            path, entities={name: None if label is None else str(label) for name, label in entities.items()}
+        )
+        file = Path(found.fpath)
+        return RecordingFiles(file, check_references(file, root=path), found, find_sidecars(found))
+    if any(entity is not None for entity in (task, acquisition, run)):
         raise ValueError("task, acquisition and run pick a recording of a BIDS data set; give the data set's root.")
+    return RecordingFiles(path, check_references(path), None, {})
 
 
 def _refuse_nwb_arguments(path: Path, *given: str | None) -> None:

@@ -1,0 +1,217 @@
+"""What out-of-fold scores say: each system with its interval and chance, and the encoder against each control.
+
+A system is nothing but its scores (contacts, windows, outputs), a list of them where it was trained from several seeds:
+what it is worth is then the mean over seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bootstrap import ENOUGH_UNITS, bootstrap, interval, paired_difference
+from .chance import chance_interval, false_discovery, null_method, null_scores, p_value
+from .curves import confusion, roc_curve
+from .epochs import Epochs
+from .metrics import mean_defined, r_squared, score, unit_sums
+from .splits import Split
+
+# In the order in which they are reported.
+LABELS = {
+    "pretrained": "BrainBERT, pretrained",
+    "untrained": "BrainBERT, untrained",
+    "fine-tuned": "BrainBERT, fine-tuned",
+    "fine-tuned-untrained": "BrainBERT, trained from scratch",
+    "spectrogram": "Linear, spectrogram",
+    "spectrogram-time": "Linear, spectrogram in time",
+    "band-power": "Linear, band power",
+    "waveform": "Linear, waveform",
+    "waveform-network": "Network, waveform",
+}
+FALSE_DISCOVERY = 0.05
+MOST_POINTS = 500
+
+Scores = Sequence[NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Judged:
+    """A system's scores: observed (contacts,), and (draws, contacts) of the bootstrap and of chance."""
+
+    seeds: list[float]
+    units: int
+    observed: NDArray[np.float64]
+    sampled: NDArray[np.float64]
+    null: NDArray[np.float64]
+
+
+def evaluate(
+    systems: Mapping[str, Scores],
+    epochs: Epochs,
+    split: Split,
+    *,
+    contacts: Sequence[str],
+    model: str = "pretrained",
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return the parts of a result that follow from scores: systems, differences, verdict, curves, warnings.
+
+    systems: name (of LABELS) → scores of each of its seeds. epochs: those of the scores (pooled where they are).
+    model: the system that the others are controls of. draws: of bootstrap and chance each.
+    A system's score is its mean over contacts; its interval is of a bootstrap over the units of the split, the same
+    units for all systems, and chance is of labels that were moved (`null_scores`). Contacts are corrected for how many
+    they are, within a system (Benjamini and Hochberg).
+    """
+    judged = {name: _judge(systems[name], epochs, split, draws=draws, seed=seed) for name in LABELS if name in systems}
+    own = judged[model]
+    differences = [_difference(own, other, name=name) for name, other in judged.items() if name != model]
+    regression = epochs.classes is None
+    entries = []
+    for name, each in judged.items():
+        entry = _entry(each, name=name, contacts=contacts, model=model, seeds=len(systems[name]))
+        if regression:
+            r2 = mean_defined([mean_defined(list(r_squared(epochs, split, values))) for values in systems[name]])
+            entry["r2"] = float(r2)
+        entries.append(entry)
+    first = {name: values[0] for name, values in systems.items() if name in judged}
+    return {
+        "systems": entries,
+        "differences": differences,
+        "verdict": verdict(entries, differences, model=model, metric="Pearson r" if regression else "AUROC"),
+        "null": {"method": null_method(epochs, split), "draws": draws},
+        "bootstrap": {"draws": draws, "unit": split.unit_name, "units": own.units},
+        "false_discovery": FALSE_DISCOVERY,
+        "roc": None if regression else {name: _roc(epochs, split, values) for name, values in first.items()},
+        "confusion": None if regression else {
+            "classes": epochs.classes, "counts": confusion(epochs, first[model]).tolist()
+        },
+        "scatter": _scatter(epochs, first[model]) if regression else None,
+        "warnings": split_warnings(split, own.units),
+    }  # fmt: skip
+
+
+def verdict(
+    systems: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]], *, model: str, metric: str
+) -> str:
+    """Return one sentence: whether the model beat all of its controls, and which it did not."""
+    own = next(entry for entry in systems if entry["name"] == model)
+    name = f"The {model} encoder ({metric} {own['score']:.3f})"
+    if not differences:
+        return f"{name} was compared with no control, so this number says nothing about pretraining."
+    beaten = [entry for entry in differences if entry["interval"][0] > 0]
+    worse = [entry for entry in differences if entry["interval"][1] < 0]
+    even = [entry for entry in differences if entry not in beaten and entry not in worse]
+    if len(beaten) == len(differences) == 1:
+        return f"{name} beat its only control, {_named(beaten[0])}."
+    if len(beaten) == len(differences):
+        return (
+            f"{name} beat all {len(beaten)} of its controls: every paired difference has a 95 % interval above zero, "
+            f"the smallest against {_named(min(beaten, key=lambda entry: entry['difference']))}."
+        )
+    parts = []
+    if worse:
+        parts.append(f"it is below {_listed(worse)}")
+    if even:
+        parts.append(f"it cannot be told from {_listed(even)}")
+    if beaten:
+        parts.append(f"it is above {_listed(beaten)}")
+    of = "all of its controls" if len(differences) > 1 else "its only control"
+    return f"{name} did not beat {of}: {'; '.join(parts)}."
+
+
+def _named(entry: Mapping[str, Any]) -> str:
+    low, high = entry["interval"]
+    return f"{entry['label']} ({entry['difference']:+.3f}, {low:+.3f} to {high:+.3f})"
+
+
+def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
+    names = [_named(entry) for entry in entries]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _judge(scores: Scores, epochs: Epochs, split: Split, *, draws: int, seed: int) -> _Judged:
+    sums = [unit_sums(epochs, split, values) for values in scores]
+    observed = [score(each) for each in sums]
+    return _Judged(
+        seeds=[float(mean_defined(list(each))) for each in observed],
+        units=sums[0].units,
+        observed=mean_defined(observed),
+        sampled=mean_defined([bootstrap(each, draws=draws, seed=seed) for each in sums]),
+        null=mean_defined([null_scores(epochs, split, values, draws=draws, seed=seed) for values in scores]),
+    )
+
+
+def _over_contacts(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over the last axis, contacts that are not defined left out."""
+    return mean_defined(list(np.moveaxis(values, -1, 0)))
+
+
+def _entry(each: _Judged, *, name: str, contacts: Sequence[str], model: str, seeds: int) -> dict[str, Any]:
+    mean, null = _over_contacts(each.observed), _over_contacts(each.null)
+    p = p_value(each.observed, each.null)
+    q = false_discovery(p)
+    intervals, chances = interval(each.sampled, each.units), chance_interval(each.null)
+    return {
+        "name": name,
+        "label": LABELS[name],
+        "role": "model" if name == model else "control",
+        "score": float(mean),
+        "interval": interval(_over_contacts(each.sampled), each.units).tolist(),
+        "chance": chance_interval(null).tolist(),
+        "p": float(p_value(mean, null)),
+        "seeds": each.seeds if seeds > 1 else None,
+        "contacts": [
+            {
+                "contact": contact,
+                "score": float(each.observed[row]),
+                "interval": intervals[:, row].tolist(),
+                "chance": chances[:, row].tolist(),
+                "p": float(p[row]),
+                "q": float(q[row]),
+            }
+            for row, contact in enumerate(contacts)
+        ],
+    }
+
+
+def _difference(own: _Judged, other: _Judged, *, name: str) -> dict[str, Any]:
+    found = paired_difference((own.observed, other.observed), (own.sampled, other.sampled), own.units)
+    return {"control": name, "label": LABELS[name], **asdict(found)}
+
+
+def _roc(epochs: Epochs, split: Split, scores: NDArray[np.float64]) -> dict[str, list[float]]:
+    false_positive, true_positive = roc_curve(epochs, split, scores)
+    return {"false_positive": false_positive.tolist(), "true_positive": true_positive.tolist()}
+
+
+def _scatter(epochs: Epochs, scores: NDArray[np.float64]) -> dict[str, Any]:
+    """Return targets and predictions of the contact that predicts best, at most MOST_POINTS of them."""
+    tested = np.isfinite(scores[:, :, 0])
+    error = [
+        np.mean((epochs.target[there] - values[there]) ** 2) if there.any() else np.inf
+        for values, there in zip(scores[:, :, 0], tested, strict=True)
+    ]
+    best = int(np.argmin(error))
+    rows = np.flatnonzero(tested[best])
+    rows = (
+        rows[np.unique(np.linspace(0, len(rows) - 1, min(MOST_POINTS, len(rows))).astype(int))] if len(rows) else rows
+    )
+    return {"target": epochs.target[rows].tolist(), "prediction": scores[best, rows, 0].tolist()}
+
+
+def split_warnings(split: Split, units: int) -> list[str]:
+    """Return what a reader of any score of this split has to be told."""
+    found = []
+    if split.overlapping:
+        found.append(
+            f"{split.overlapping} test windows share samples with training windows, which the split {split.name!r} "
+            "allows: these scores are too high, and are for comparison with work that used the same split."
+        )
+    if units < ENOUGH_UNITS:
+        found.append(
+            f"There are only {units} independent units ({split.unit_name}): intervals from so few cannot be relied on."
+        )
+    return found
