@@ -30,6 +30,17 @@ LABELS = {
     "waveform": "Linear, waveform",
     "waveform-network": "Network, waveform",
 }
+# In the sentence that a report opens with.
+SAID = {
+    "pretrained": "the frozen encoder",
+    "untrained": "its untrained twin",
+    "fine-tuned-untrained": "the same model trained from scratch",
+    "spectrogram": "the linear spectrogram",
+    "spectrogram-time": "the linear spectrogram in time",
+    "band-power": "linear band power",
+    "waveform": "the linear waveform",
+    "waveform-network": "the network on the waveform",
+}
 FALSE_DISCOVERY = 0.05
 MOST_POINTS = 500
 
@@ -104,12 +115,12 @@ def verdict(
     beaten = [entry for entry in differences if entry["interval"][0] > 0]
     worse = [entry for entry in differences if entry["interval"][1] < 0]
     even = [entry for entry in differences if entry not in beaten and entry not in worse]
-    if len(beaten) == len(differences) == 1:
-        return f"{name} beat its only control, {_named(beaten[0])}."
     if len(beaten) == len(differences):
+        low, high = (least := min(beaten, key=lambda entry: entry["difference"]))["interval"]
+        of = f"all {len(beaten)} of its controls" if len(beaten) > 1 else "its only control"
         return (
-            f"{name} beat all {len(beaten)} of its controls: every paired difference has a 95 % interval above zero, "
-            f"the smallest against {_named(min(beaten, key=lambda entry: entry['difference']))}."
+            f"{name} beat {of}: every paired difference has a 95 % interval above zero, the smallest is "
+            f"{least['difference']:+.3f} ({low:+.3f} to {high:+.3f}), over {SAID[least['control']]}."
         )
     parts = []
     if worse:
@@ -122,13 +133,8 @@ def verdict(
     return f"{name} did not beat {of}: {'; '.join(parts)}."
 
 
-def _named(entry: Mapping[str, Any]) -> str:
-    low, high = entry["interval"]
-    return f"{entry['label']} ({entry['difference']:+.3f}, {low:+.3f} to {high:+.3f})"
-
-
 def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
-    names = [_named(entry) for entry in entries]
+    names = [SAID[entry["control"]] for entry in entries]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -75,10 +75,10 @@ def network(
     center, scale = (0.0, 1.0) if classes else (train_y.mean(), train_y.std() or 1.0)
     target = np.unique(train_y, return_inverse=True)[1] if classes else (train_y - center) / scale
     make, loss = (MLPClassifier, _log_loss) if classes else (MLPRegressor, _squared_error)
-    model = make(hidden_layer_sizes=LAYERS, batch_size=min(64, len(target)), random_state=seed)  # Adam, rate 1e-3
     known = {"classes": np.unique(target)} if classes else {}
     folds = inner_folds(target, inner_groups, seed, folds=10)
     fit, hold = folds[0] if folds else (np.arange(len(target)), np.arange(len(target)))
+    model = make(hidden_layer_sizes=LAYERS, batch_size=min(64, len(fit)), random_state=seed)  # Adam, rate 1e-3
     least, best, scores = np.inf, 0, np.empty(0)
     for epoch in range(EPOCHS):
         model.partial_fit(train_x[fit], target[fit], **known)

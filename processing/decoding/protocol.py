@@ -70,9 +70,15 @@ def make_task(
     different contacts go together. leave_out: what a contact's window must not be (`check_clips`, and "artefact"),
     besides what no encoder can embed.
     cache: folder in which features and scores are kept, so that a stop loses little.
+    Raises ValueError for recordings without a common contact, and a split that tests on one independent unit.
     """
     contacts = contacts_of(recordings, pool=pool)
     split = split_by(pool_epochs(windows, contacts))
+    if len(np.unique(np.concatenate([split.unit[fold.test] for fold in split.folds]))) < 2:
+        raise ValueError(
+            f"All test windows are of one {split.unit_name}, which says nothing about others: give more labels, or "
+            "another split."
+        )
     problems = find_problems(recordings, windows, contacts, cache=cache, progress=progress)
     return Task(
         recordings=recordings,
@@ -89,10 +95,12 @@ def decode(task: Task, encoder: Encoder, plan: Plan, *, regions: Mapping[str, st
     """Return the result of a frozen encoder beside its controls: what `write_report` takes, but for "title".
 
     regions: contact → brain region, for the intrinsic dimension.
-    Raises ValueError for an encoder that does not fit the recordings, more best contacts than there are, and a split
-    that tests on one independent unit.
+    Raises ValueError for an encoder that does not fit the recordings, and more best contacts than there are.
     """
-    _refuse(task, plan)
+    # Before hours of work, not after them.
+    contacts = len(contact_names(task.contacts))
+    if not 0 <= plan.best_contacts <= contacts:
+        raise ValueError(f"best_contacts is {plan.best_contacts} and there are {contacts}: choose 0 to {contacts}.")
     systems = frozen_systems(task, encoder, plan)
     scores = frozen_scores(task, systems, plan)
     result = evaluate(
@@ -111,19 +119,6 @@ def decode(task: Task, encoder: Encoder, plan: Plan, *, regions: Mapping[str, st
     if plan.dimension:
         result["dimension"] = dimension_by_region(task, encoder, regions, seed=plan.seed)
     return result
-
-
-def _refuse(task: Task, plan: Plan) -> None:
-    """Refuse before hours of work what would be refused after them."""
-    contacts = len(contact_names(task.contacts))
-    if not 0 <= plan.best_contacts <= contacts:
-        raise ValueError(f"best_contacts is {plan.best_contacts} and there are {contacts}: choose 0 to {contacts}.")
-    units = len(np.unique(np.concatenate([task.split.unit[fold.test] for fold in task.split.folds])))
-    if units < 2:
-        raise ValueError(
-            f"All test windows are of one {task.split.unit_name}, which says nothing about others: give more labels, "
-            "or another split."
-        )
 
 
 def frozen_systems(task: Task, encoder: Encoder, plan: Plan) -> dict[str, tuple[list[Features], Probe]]:
