@@ -44,6 +44,8 @@ def main() -> None:
 def make_encoder(args: argparse.Namespace) -> Encoder:
     """Return the model and how its embeddings are taken, as the arguments say, else as the model itself does."""
     model = AutoModel.from_pretrained(args.model).to(args.device)
+    if model.config.model_type != "brainbert":
+        raise ValueError(f"{args.model} is a model of the type {model.config.model_type}: give one of BrainBERT.")
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     if args.minimum_recording_s is not None:
         extractor.minimum_recording_s = args.minimum_recording_s

@@ -16,6 +16,11 @@ def check_model(model: str) -> None:
         raise ValueError(
             f"{model} holds no config.json and is no model folder{inside}: give a folder such as run/model."
         )
+    if folder.is_dir() and not (folder / "preprocessor_config.json").exists():
+        raise ValueError(
+            f"{model} holds no preprocessor_config.json, without which nobody knows what the model reads: give the "
+            "whole folder that pretraining wrote, such as run/model."
+        )
     if not folder.exists() and (folder.is_absolute() or model.startswith(".") or model.count("/") > 1):
         raise ValueError(
             f"There is no folder {model}: give a folder such as run/model, or the id of a model on the Hub."

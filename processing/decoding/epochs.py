@@ -236,11 +236,11 @@ def _refuse_too_few(epochs: Epochs) -> None:
     lost = f" (left out: {lost})" if lost else ""
     counts = epochs.counts()
     if epochs.classes is not None:
-        scarce = [f"{number} of {name}" for name, number in counts.items() if number < MIN_WINDOWS_OF_CLASS]
+        scarce = [f"{name}: {number}" for name, number in counts.items() if number < MIN_WINDOWS_OF_CLASS]
         if scarce:
             raise ValueError(
-                f"There are {', '.join(scarce)} windows{lost}; a decoder needs {MIN_WINDOWS_OF_CLASS} of each class: "
-                "give more labels, or shorter windows."
+                f"There are too few windows of a class ({', '.join(scarce)}){lost}; a decoder needs "
+                f"{MIN_WINDOWS_OF_CLASS} of each: give more labels, or shorter windows."
             )
     if len(epochs) < MIN_WINDOWS:
         raise ValueError(

@@ -117,10 +117,12 @@ def verdict(
     even = [entry for entry in differences if entry not in beaten and entry not in worse]
     if len(beaten) == len(differences):
         low, high = (least := min(beaten, key=lambda entry: entry["difference"]))["interval"]
-        of = f"all {len(beaten)} of its controls" if len(beaten) > 1 else "its only control"
+        by = f"{least['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
+        if len(beaten) == 1:
+            return f"{name} beat its only control, {SAID[least['control']]}, by {by}: the 95 % interval is above zero."
         return (
-            f"{name} beat {of}: every paired difference has a 95 % interval above zero, the smallest is "
-            f"{least['difference']:+.3f} ({low:+.3f} to {high:+.3f}), over {SAID[least['control']]}."
+            f"{name} beat all {len(beaten)} of its controls: every paired difference has a 95 % interval above zero, "
+            f"the smallest is {by}, over {SAID[least['control']]}."
         )
     parts = []
     if worse:

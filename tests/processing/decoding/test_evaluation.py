@@ -30,8 +30,8 @@ EVEN = difference("untrained", 0.003, -0.02, 0.03)
             "The pretrained encoder (AUROC 0.800) beat all 2 of its controls: every paired difference has a 95 % "
             "interval above zero, the smallest is +0.020 (+0.005 to +0.030), over the linear waveform.",
         ),
-        ([ABOVE], "The pretrained encoder (AUROC 0.800) beat its only control: every paired difference has a 95 % "
-         "interval above zero, the smallest is +0.050 (+0.010 to +0.090), over the linear spectrogram."),
+        ([ABOVE], "The pretrained encoder (AUROC 0.800) beat its only control, the linear spectrogram, by +0.050 "
+         "(+0.010 to +0.090): the 95 % interval is above zero."),
         (
             [ABOVE, BELOW, EVEN],
             "The pretrained encoder (AUROC 0.800) did not beat all of its controls: it is below linear band power; "
