@@ -5,6 +5,7 @@ import importlib
 import json
 import shutil
 import sys
+import warnings
 
 import mne
 import numpy as np
@@ -21,7 +22,7 @@ FEW = ["--without", "spectrogram-time", "waveform", "waveform-network", "few-sho
 
 
 def save_recording(path, label, *, seed):
-    """Six contacts with 1/f² noise, of which LA5 has 60–90 Hz where the label is 1, LA3 is not connected, and a patient."""
+    """Six contacts with 1/f² noise, of which LA5 has 60–90 Hz where the label is 1; LA3 is not connected; a patient."""
     random = np.random.default_rng(seed)
     volts = 1e-6 * random.standard_normal((6, SECONDS * 512)).cumsum(1)
     volts -= volts.mean(1, keepdims=True)
@@ -75,6 +76,7 @@ def decode(as_a_program, folder, monkeypatch):
     def decode(out, *flags, recordings=("night1.edf",)):
         program, run = importlib.import_module("decode"), importlib.import_module("program").run
         monkeypatch.chdir(folder)
+        monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which the program sets
         arguments = [*recordings, "--model", "run/model", *QUICK, "--out", str(out), *map(str, flags)]
         monkeypatch.setattr(sys, "argv", ["decode.py", *arguments])
         run(program.main)
@@ -106,8 +108,8 @@ def test_the_report_finds_the_contact_says_what_was_done_and_names_nobody(decode
     assert [result["settings"][name] for name in kept] == [50, "none", 1.0, 1, 4, 1000]
     assert (result["seed"], len(result["split"]["folds"])) == (0, 2)
     for text in (data.decode(), page.decode()):
-        for private in ("Smith", "Jane", "1234", "2019", "night1", "words", str(folder), folder.name):
-            assert private not in text.replace(recording["fingerprint"], "").replace(result["model"]["sha256"], "")
+        for private in ("Smith", "Jane", "2019-03-14", "14-MAR", "night1", "words", str(folder), folder.name):
+            assert private not in text
 
 
 def test_a_recording_is_found_by_name_in_a_table_of_several(decode):
