@@ -114,7 +114,7 @@ def load_task(args: argparse.Namespace, extractor: Any, *, cache: Path, progress
         labels,
         recordings,
         window_s=args.window_s,
-        stride_s=args.stride_s,
+        stride_s=None if _is_of_signal(args) else args.stride_s,
         anchor=args.anchor,
         classes=args.classes or (["low", "high"] if args.threshold else None),
     )
@@ -157,7 +157,9 @@ def _refuse(args: argparse.Namespace) -> None:
             f"Labels come from {' and '.join(given) or 'nowhere'}: give one of --labels, --events, --annotations and "
             "--channel."
         )
-    of_signal = bool(args.channel) or _is_signal(args)
+    of_signal = _is_of_signal(args)
+    if args.split != "blocked" and args.embargo_s is not None:
+        raise ValueError("--embargo-s belongs to --split blocked: leave it out.")
     if (args.threshold or args.label_s) and not of_signal:
         raise ValueError("--threshold and --label-s belong to --channel or a .npy signal: leave them out.")
     if _is_signal(args) and not args.labels_rate:
@@ -177,6 +179,10 @@ def _refuse(args: argparse.Namespace) -> None:
             f"Two recordings are called {twice[0]}, and the labels tell recordings apart by name: rename one, or give "
             "it once."
         )
+
+
+def _is_of_signal(args: argparse.Namespace) -> bool:
+    return bool(args.channel) or _is_signal(args)
 
 
 def _is_signal(args: argparse.Namespace) -> bool:

@@ -158,7 +158,9 @@ def _permutations(
     epochs: Epochs, split: Split, draws: int, generator: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
     """Yield (some draws, windows): the window whose label each one gets."""
-    pieces = next((each for each in (split.unit, epochs.recording) if _constant(epochs.target, each)), None)
+    # A recording that is tested in several folds is as many pieces as it has units: none crosses a fold.
+    parts = np.unique(np.stack([split.unit, epochs.recording]), axis=1, return_inverse=True)[1].reshape(-1)
+    pieces = next((each for each in (split.unit, parts) if _constant(epochs.target, each)), None)
     if pieces is None:
         raise ValueError(
             f"Labels vary within a {split.unit_name} and within a recording, so that no whole one can be permuted; "

@@ -49,11 +49,12 @@ def describe(task: Task, encoder: Encoder, *, warnings: Sequence[str], seed: int
             "overlapping": task.split.overlapping,
             "folds": [
                 {
-                    "name": fold.name,
+                    # Names of groups are the user's own, and may say too much.
+                    "name": str(number) if task.split.name == "grouped" else fold.name,
                     "train": epochs.take(fold.train).counts(),
                     "test": epochs.take(fold.test).counts(),
                 }
-                for fold in task.split.folds
+                for number, fold in enumerate(task.split.folds, start=1)
             ],
         },
         "statistics": encoder.statistics if by_recording else None,

@@ -140,6 +140,16 @@ def make_epochs(
             "a shorter window_s."
         )
     windows.sort(key=lambda window: window[:2])
+    at = Counter(window[:2] for window in set(windows))
+    if contradicted := [place for place, number in at.items() if number > 1]:
+        number, start = min(contradicted)
+        raise ValueError(
+            f"{len(contradicted)} windows have two labels or groups at once (the first at {start / rate:.2f} s of "
+            f"recording {names[number]}); correct the labels, or use a shorter window_s."
+        )
+    if repeated := len(windows) - len(set(windows)):
+        left_out["the same as another"] += repeated
+        windows = sorted(set(windows), key=lambda window: window[:2])
     groups = tuple(sorted({window[3] for window in windows})) if grouped else ()
     subjects = tuple(
         header.subject if given.subject is None else given.subject

@@ -57,6 +57,11 @@ class _Judged:
     sampled: NDArray[np.float64]
     null: NDArray[np.float64]
 
+    @property
+    def defined(self) -> NDArray[np.bool_]:
+        """(contacts,), which have a score."""
+        return np.isfinite(self.observed)
+
 
 def evaluate(
     systems: Mapping[str, Scores],
@@ -78,11 +83,17 @@ def evaluate(
     """
     judged = {name: _judge(systems[name], epochs, split, draws=draws, seed=seed) for name in LABELS if name in systems}
     own = judged[model]
+    unscored = [name for name, each in judged.items() if not (own.defined & each.defined).any()]
+    if model in unscored:
+        raise ValueError("No window that was tested has a score: too little signal is left, or too few labels.")
+    judged = {name: each for name, each in judged.items() if name not in unscored}
     differences = [_difference(own, other, name=name) for name, other in judged.items() if name != model]
     regression = epochs.classes is None
     entries = []
     for name, each in judged.items():
-        entry = _entry(each, name=name, contacts=contacts, model=model, seeds=len(systems[name]))
+        entry = _entry(
+            each, name=name, contacts=contacts, model=model, seeds=len(systems[name]), least=-1.0 if regression else 0.0
+        )
         if regression:
             r2 = mean_defined([mean_defined(list(r_squared(epochs, split, values))) for values in systems[name]])
             entry["r2"] = float(r2)
@@ -95,12 +106,18 @@ def evaluate(
         "null": {"method": null_method(epochs, split), "draws": draws},
         "bootstrap": {"draws": draws, "unit": split.unit_name, "units": own.units},
         "false_discovery": FALSE_DISCOVERY,
-        "roc": None if regression else {name: _roc(epochs, split, values) for name, values in first.items()},
+        "roc": None if regression or len(epochs.classes or ()) > 2 else {
+            name: _roc(epochs, split, values) for name, values in first.items()
+        },
         "confusion": None if regression else {
             "classes": epochs.classes, "counts": confusion(epochs, first[model]).tolist()
         },
         "scatter": _scatter(epochs, first[model]) if regression else None,
-        "warnings": split_warnings(split, own.units),
+        "warnings": [
+            *split_warnings(split, own.units),
+            *_null_warnings(own, contacts=len(contacts)),
+            *(f"{LABELS[name]} has no score: no fold could be fitted with it." for name in unscored),
+        ],
     }  # fmt: skip
 
 
@@ -157,18 +174,21 @@ def _over_contacts(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean_defined(list(np.moveaxis(values, -1, 0)))
 
 
-def _entry(each: _Judged, *, name: str, contacts: Sequence[str], model: str, seeds: int) -> dict[str, Any]:
+def _entry(
+    each: _Judged, *, name: str, contacts: Sequence[str], model: str, seeds: int, least: float
+) -> dict[str, Any]:
+    """Return what is reported of a system; least: that a score can be, which bounds what is said of chance."""
     mean, null = _over_contacts(each.observed), _over_contacts(each.null)
     p = p_value(each.observed, each.null)
     q = false_discovery(p)
-    intervals, chances = interval(each.sampled, each.units), chance_interval(each.null)
+    intervals, chances = interval(each.sampled, each.units), chance_interval(each.null).clip(least, 1.0)
     return {
         "name": name,
         "label": LABELS[name],
         "role": "model" if name == model else "control",
         "score": float(mean),
         "interval": interval(_over_contacts(each.sampled), each.units).tolist(),
-        "chance": chance_interval(null).tolist(),
+        "chance": chance_interval(null).clip(least, 1.0).tolist(),
         "p": float(p_value(mean, null)),
         "seeds": each.seeds if seeds > 1 else None,
         "contacts": [
@@ -196,18 +216,20 @@ def _roc(epochs: Epochs, split: Split, scores: NDArray[np.float64]) -> dict[str,
 
 
 def _scatter(epochs: Epochs, scores: NDArray[np.float64]) -> dict[str, Any]:
-    """Return targets and predictions of the contact that predicts best, at most MOST_POINTS of them."""
-    tested = np.isfinite(scores[:, :, 0])
-    error = [
-        np.mean((epochs.target[there] - values[there]) ** 2) if there.any() else np.inf
-        for values, there in zip(scores[:, :, 0], tested, strict=True)
-    ]
-    best = int(np.argmin(error))
-    rows = np.flatnonzero(tested[best])
-    rows = (
-        rows[np.unique(np.linspace(0, len(rows) - 1, min(MOST_POINTS, len(rows))).astype(int))] if len(rows) else rows
-    )
-    return {"target": epochs.target[rows].tolist(), "prediction": scores[best, rows, 0].tolist()}
+    """Return targets and predictions of windows of all contacts, at most MOST_POINTS of them, evenly spaced."""
+    contact, window = np.nonzero(np.isfinite(scores[:, :, 0]))
+    some = np.unique(np.linspace(0, len(window) - 1, min(MOST_POINTS, len(window))).astype(int))
+    contact, window = contact[some], window[some]
+    return {"target": epochs.target[window].tolist(), "prediction": scores[contact, window, 0].tolist()}
+
+
+def _null_warnings(own: _Judged, *, contacts: int) -> list[str]:
+    """Return a warning where labels can be moved in so few ways that p cannot become small."""
+    ways = len(np.unique(_over_contacts(own.null).round(12)))
+    if contacts / ways <= FALSE_DISCOVERY:
+        return []
+    alone = f", and a single one of {contacts} contacts cannot pass false-discovery control" if contacts > 1 else ""
+    return [f"Labels can be moved in {ways} different ways only: no p falls below about {1 / ways:.2g}{alone}."]
 
 
 def split_warnings(split: Split, units: int) -> list[str]:

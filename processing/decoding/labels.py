@@ -296,6 +296,8 @@ def _labels_of_rows(name: str, rows: list[dict[str, str]], *, label: str, kind: 
     if groups is not None and not all(group not in _NOT_AVAILABLE for group in groups):
         raise ValueError(f"Some rows of {name!r} have no group; give one for each row, or leave the column out.")
     subjects = set(column("subject", str)) if "subject" in rows[0] else set()
+    if subjects & set(_NOT_AVAILABLE):
+        raise ValueError(f"Some rows of {name!r} have no subject; give one for each row, or leave the column out.")
     if len(subjects) > 1:
         raise ValueError(f"One recording has several subjects in {name!r}; a recording is of one subject: correct it.")
     unlabelled = len(rows) - len(labelled)

@@ -141,11 +141,19 @@ def _contact_scores(
 
 
 def _key(features: Features, contact: int, epochs: Epochs, split: Split, probe: Probe, seed: int) -> str:
-    names = probe.__module__, probe.__qualname__, version("scikit-learn"), version("numpy"), epochs.classes, seed
+    names = (
+        probe.__module__,
+        probe.__qualname__,
+        *map(version, ("brainbert", "scikit-learn", "scipy", "numpy")),
+        epochs.classes,
+        seed,
+    )
     digest = hashlib.sha256(repr(names).encode())
     of_contact = contact_features(features, contact)
     arrays = [of_contact] if isinstance(of_contact, np.ndarray) else list(of_contact)
-    arrays += [epochs.target, split.unit] + [rows for fold in split.folds for rows in (fold.train, fold.test)]
+    arrays += [epochs.target, epochs.recording, epochs.start, split.unit] + [
+        rows for fold in split.folds for rows in (fold.train, fold.test)
+    ]
     for array in arrays:
         digest.update(repr((array.shape, array.dtype)).encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .description import describe
 from .epochs import Epochs
-from .evaluation import evaluate
+from .evaluation import LABELS, evaluate
 from .features import find_problems
 from .out_of_fold import Features, out_of_fold
 from .probes import Probe
@@ -106,6 +106,10 @@ def decode(task: Task, encoder: Encoder, plan: Plan, *, regions: Mapping[str, st
     result = evaluate(
         scores, task.epochs, task.split, contacts=contact_names(task.contacts), draws=plan.draws, seed=plan.seed
     )
+    missing = sorted(set(CONTROLS) - set(plan.controls), key=CONTROLS.index)
+    missing += [] if plan.untrained_seeds else ["untrained"]
+    if missing:
+        result["warnings"].append(f"Left out on request: {', '.join(LABELS[name] for name in missing)}.")
     result |= describe(task, encoder, warnings=result["warnings"], seed=plan.seed)
     first = {name: features[0] for name, (features, _) in systems.items() if name != "waveform-network"}
     if plan.few_shot:

@@ -130,8 +130,14 @@ def by_recording(epochs: Epochs, *, folds: int | None = 5) -> Split:
 def leave_subject_out(epochs: Epochs) -> Split:
     """Test on one subject at a time, trained on all others.
 
-    Raises ValueError for fewer than two subjects, and a fold without a class to train on.
+    Raises ValueError for fewer than two subjects, recordings whose subject nobody named, and a fold without a class to
+    train on.
     """
+    if unnamed := len(set(epochs.subjects) & set(epochs.recordings)):
+        raise ValueError(
+            f"Of {unnamed} recordings nobody said whose they are, so that one person could be on both sides; give a "
+            "column 'subject', or BIDS recordings."
+        )
     return _by_unit(epochs, "leave_subject_out", epochs.subject, epochs.subjects, "subject", folds=None)
 
 

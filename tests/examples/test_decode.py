@@ -52,7 +52,9 @@ def folder(tmp_path_factory):
     rows = [f"{second},1,{name}" for second, name in enumerate(names)]
     save_table(folder / "words.csv", "onset,duration,label", [*rows[:-1], f"{SECONDS - 1},1,n/a"])
     save_table(
-        folder / "two.csv", "recording,onset,duration,label", [f"night{n},{row}" for n in (1, 2) for row in rows]
+        folder / "two.csv",
+        "recording,onset,duration,label,subject",
+        [f"night{n},{row},s{n}" for n in (1, 2) for row in rows],
     )
     save_table(folder / "one.csv", "onset,duration,label", [row.replace("move", "rest") for row in rows])
     save_table(folder / "few.csv", "onset,duration,label", rows[:9])
@@ -116,7 +118,7 @@ def test_a_recording_is_found_by_name_in_a_table_of_several(decode):
     alone = decode("alone", "--labels", "two.csv", *FEW, "spectrogram", "dimension")[0]
     assert (alone["task"]["windows"], len(alone["recordings"])) == ({"move": 65, "rest": 65}, 1)
     both = decode(
-        "both", "--labels", "two.csv", "--split", "leave_subject_out", "--pool-contacts", "--embargo-s", "0",
+        "both", "--labels", "two.csv", "--split", "leave_subject_out", "--pool-contacts",
         "--classes", "rest", "move", *FEW, "spectrogram", "dimension",
         recordings=("night1.edf", "night2.edf"),
     )[0]  # fmt: skip
@@ -188,7 +190,10 @@ REFUSALS = {
         ["--labels", "close.csv", "--split", "grouped"],
         "Fold 1 trains on .* s and tests on .* s of recording .*: they share 256 samples",
     ),
-    "no people": (["--labels", "words.csv", "--split", "leave_subject_out"], "There is one subject"),
+    "no people": (
+        ["--labels", "words.csv", "--split", "leave_subject_out"],
+        "Of 1 recordings nobody said whose they are",
+    ),
     "no such model": (["--labels", "words.csv", "--model", "./absent"], "There is no folder ./absent"),
     "run for a model": (
         ["--labels", "words.csv", "--model", "run"],

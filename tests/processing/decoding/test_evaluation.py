@@ -126,7 +126,9 @@ def test_classes_have_roc_and_confusion_and_values_have_r2_and_a_scatter(study, 
     # 1 - .5² at LA2, and hardly any at LA1: less than none where means of folds are not 0
     assert result["systems"][0]["r2"] == pytest.approx(0.75 / 2, abs=0.02)
     assert len(result["scatter"]["target"]) == 500
-    np.testing.assert_allclose(np.array(result["scatter"]["prediction"]), 0.5 * np.array(result["scatter"]["target"]))
+    prediction, aim = (np.array(result["scatter"][name]) for name in ("prediction", "target"))
+    assert (prediction[:250] == 0).all()
+    np.testing.assert_allclose(prediction[250:], 0.5 * aim[250:])
 
 
 def test_three_classes_have_a_confusion_of_nine(windows_of):

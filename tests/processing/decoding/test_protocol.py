@@ -176,7 +176,9 @@ def test_statistics_of_the_recording_erase_a_label_that_is_constant_within_it(pl
     assert score_of(result, "band-power") > 0.99
     assert abs(score_of(result, "pretrained") - 0.5) < 0.1
     assert result["statistics"] == "training windows"
-    units, erased, alone = result["warnings"]
+    units, few, left_out, erased, alone = result["warnings"]
+    assert few.startswith("Labels can be moved in ")
+    assert left_out.startswith("Left out on request: Linear, spectrogram, ")
     assert "only 4 independent units" in units
     assert erased.startswith("Labels are constant within each recording, and statistics of the recording take such a")
     assert alone.startswith("4 of 4 recordings have no training window in some fold")
