@@ -12,13 +12,12 @@ Stopped, it keeps what is done in OUT/cache; the same command goes on from there
 """
 
 import argparse
-import os
 from pathlib import Path
 
-from decode import about, add_input_arguments, make_encoder
-from decoding_data import add_decoding_arguments, load_task
+from decode import about, add_input_arguments, make_encoder, refuse_statistics
+from decoding_data import add_computing_arguments, decoding_parser, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import HelpFormatter, run
+from program import run
 
 from brainbert.processing.decoding.settings import LINEAR, POOLINGS, compare_settings
 from brainbert.processing.decoding.settings_page import sentences, table, write_settings
@@ -34,9 +33,10 @@ def main() -> None:
         check_model(one.model)
         warn_about_other_conditioning(one.model, one)
     encoders = {name: make_encoder(one) for name, one in models.items()}
-    first = next(iter(encoders.values())).extractor
+    extractors = [each.extractor for each in encoders.values()]
+    refuse_statistics(args, {*args.normalizations, *(each.normalization for each in extractors)})
     result = compare_settings(
-        load_task(args, first, cache=args.cache or args.out / "cache"),
+        load_task(args, extractors[0], cache=args.cache or args.out / "cache"),
         encoders,
         normalizations=args.normalizations,
         scales=args.scales,
@@ -70,12 +70,7 @@ def names_of(models: list[str]) -> list[str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog="Stopped, it keeps what is done in OUT/cache: the same command goes on from there.",
-        formatter_class=HelpFormatter,
-    )
-    add_decoding_arguments(parser)
+    parser = decoding_parser(__doc__)
     group = parser.add_argument_group("encoders")
     group.add_argument(
         "--models", nargs="+", required=True, metavar="MODEL", help="folders or Hub ids of BrainBERT models"
@@ -92,13 +87,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     group.add_argument("--poolings", nargs="+", default=list(POOLINGS), choices=POOLINGS, help="of frames")
     add_input_arguments(group)
-    group = parser.add_argument_group("what is computed")
-    group.add_argument("--out", type=Path, required=True, help="folder of settings.html and settings.json")
-    group.add_argument("--cache", type=Path, help="folder in which features and scores are kept; OUT/cache")
-    group.add_argument("--untrained-seeds", type=int, default=1, help="untrained twins in every setting")
-    group.add_argument("--without", nargs="*", default=[], choices=LINEAR, help="controls to leave out, not all")
-    group.add_argument("--draws", type=int, default=2000, help="of the bootstrap")
-    group.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the probes")
+    add_computing_arguments(parser, without=LINEAR, page="settings", untrained_seeds=1)
     return parser.parse_args()
 
 

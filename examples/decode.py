@@ -10,22 +10,22 @@ Stopped, it keeps what is done in OUT/cache; the same command goes on from there
 """
 
 import argparse
-import csv
 import json
-import os
+from collections.abc import Collection
 from itertools import count
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from conditioning import conditioning_of
-from decoding_data import add_decoding_arguments, describe_labels, load_task
+from decoding_data import add_computing_arguments, decoding_parser, describe_labels, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import HelpFormatter, run
+from program import run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
 from brainbert.processing.decoding import CONTROLS, Encoder, Plan, decode, write_report
+from brainbert.processing.decoding.labels import read_table
 
 
 def main() -> None:
@@ -34,6 +34,7 @@ def main() -> None:
     warn_about_other_conditioning(args.model, args)
     regions = args.regions and read_regions(args.regions)
     encoder = make_encoder(args)
+    refuse_statistics(args, {encoder.extractor.normalization})
     task = load_task(args, encoder.extractor, cache=args.cache or args.out / "cache")
     result = decode(task, encoder, make_plan(args), regions=regions)
     path = write_report(result | about(args, result), args.out)
@@ -63,6 +64,17 @@ def make_encoder(args: argparse.Namespace) -> Encoder:
         layer=args.layer % (layers + 1),
         statistics=args.statistics.replace("-", " "),
     )
+
+
+def refuse_statistics(args: argparse.Namespace, normalizations: Collection[str]) -> None:
+    """Raise ValueError for flags about statistics of the recording where no input of a model has them."""
+    given = ["--statistics"] * (args.statistics != "training-windows")
+    given += ["--minimum-recording-s"] * (args.minimum_recording_s is not None)
+    if given and "recording" not in normalizations:
+        raise ValueError(
+            f"{given[0]} belongs to models with the normalization recording, and this has "
+            f"{' and '.join(sorted(normalizations))}: leave it out."
+        )
 
 
 def refuse_window(window_s: float, extractor: Any, *, most: int) -> None:
@@ -118,38 +130,18 @@ def about(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
 
 def read_regions(path: Path) -> dict[str, str]:
     """Return contact → region of a table with these two columns."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        head = file.readline()
-        file.seek(0)
-        rows = list(csv.DictReader(file, delimiter="\t" if "\t" in head else ","))
-    if not rows or not {"contact", "region"} <= set(rows[0]):
+    rows = read_table(path)
+    if not {"contact", "region"} <= set(rows[0]):
         raise ValueError(f"{path.name} is no table with the columns contact and region: give one.")
     return {row["contact"]: row["region"] for row in rows}
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog="Stopped, it keeps what is done in OUT/cache: the same command goes on from there.",
-        formatter_class=HelpFormatter,
-    )
-    add_decoding_arguments(parser)
+    parser = decoding_parser(__doc__)
     add_encoder_arguments(parser)
-    group = parser.add_argument_group("what is computed")
-    group.add_argument("--out", type=Path, required=True, help="folder of report.html and report.json")
-    group.add_argument("--cache", type=Path, help="folder in which features and scores are kept; OUT/cache")
-    group.add_argument("--untrained-seeds", type=int, default=3, help="untrained twins of the encoder")
-    group.add_argument(
-        "--without",
-        nargs="*",
-        default=[],
-        choices=(*CONTROLS, "few-shot", "layers", "dimension"),
-        help="what to leave out; waveform-network takes longest",
-    )
+    group = add_computing_arguments(parser, without=(*CONTROLS, "few-shot", "layers", "dimension"))
     group.add_argument("--best-contacts", type=int, default=0, help="decode so many side by side, 0: none")
     group.add_argument("--regions", type=Path, help="CSV or TSV: contact and region, to sort the dimension by")
-    group.add_argument("--draws", type=int, default=2000, help="of bootstrap and of chance")
-    group.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the probes")
     return parser.parse_args()
 
 

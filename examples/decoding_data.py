@@ -1,14 +1,15 @@
 """What is decoded: arguments of the programs that decode, and the recordings, labels and split that they name."""
 
 import argparse
-import re
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from conditioning import ENTITIES, add_conditioning_arguments, open_conditioned
+from program import HelpFormatter
 
 from brainbert.processing.decoding import (
     LEFT_OUT,
@@ -29,15 +30,29 @@ from brainbert.processing.decoding import (
     make_task,
     paper,
 )
+from brainbert.processing.decoding.labels import read_table
 from brainbert.processing.recordings import Recording, RecordingStream
 from brainbert.processing.recordings.clips import REASONS
 
 SPLITS = ("blocked", "grouped", "by_recording", "leave_subject_out", "paper")
+# What only some splits read: its default, and which.
+OF_SPLITS = {
+    "folds": (5, ("blocked", "grouped", "by_recording")),
+    "embargo_s": (None, ("blocked",)),
+    "blocks_per_fold": (4, ("blocked",)),
+    "group_name": ("group", ("grouped",)),
+}
 IN_MEMORY = 2**31  # bytes of conditioned samples: each system reads them, so that they are conditioned once
 SOURCES = ("labels", "events", "annotations", "channel")
 
 
-def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
+def decoding_parser(doc: str) -> argparse.ArgumentParser:
+    """Return a parser with the arguments that say what is decoded, for a program with this docstring."""
+    parser = argparse.ArgumentParser(
+        description=doc.splitlines()[0],
+        epilog="Stopped, it keeps what is done in OUT/cache: the same command goes on from there.",
+        formatter_class=HelpFormatter,
+    )
     parser.add_argument(
         "recordings", nargs="+", type=Path, help="EDF, BDF, BrainVision, FIF or NWB files, or one BIDS root"
     )
@@ -93,16 +108,39 @@ def add_decoding_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SPLITS,
         help="blocks of time; groups of the labels; or the paper's random one, for comparison",
     )
-    group.add_argument("--folds", type=int, default=5, help="0: one group or recording at a time")
+    group.add_argument("--folds", type=int, default=OF_SPLITS["folds"][0], help="0: one group or recording at a time")
     group.add_argument(
         "--embargo-s", type=float, help="seconds between blocks that are in no part; --window-s if not given"
     )
     group.add_argument(
-        "--blocks-per-fold", type=int, default=4, help="stretches of time that a fold tests; 1 for short recordings"
+        "--blocks-per-fold",
+        type=int,
+        default=OF_SPLITS["blocks_per_fold"][0],
+        help="stretches of time that a fold tests; 1 for short recordings",
     )
-    group.add_argument("--group-name", default="group", help="what a group is, for the report: pair, seizure, trial")
+    group.add_argument(
+        "--group-name", default=OF_SPLITS["group_name"][0], help="what a group is, for the report: pair, seizure, trial"
+    )
     group.add_argument("--seed", type=int, default=0, help="of untrained twins, draws, and random splits")
     add_conditioning_arguments(parser)
+    return parser
+
+
+def add_computing_arguments(
+    parser: argparse.ArgumentParser, *, without: Sequence[str], page: str = "report", untrained_seeds: int = 3
+) -> argparse._ArgumentGroup:
+    """Add what is computed and where it is kept; without: what can be left out."""
+    group = parser.add_argument_group("what is computed")
+    group.add_argument("--out", type=Path, required=True, help=f"folder of {page}.html and {page}.json")
+    group.add_argument("--cache", type=Path, help="folder in which features and scores are kept; OUT/cache")
+    group.add_argument(
+        "--untrained-seeds", type=int, default=untrained_seeds, help="untrained twins of every frozen encoder"
+    )
+    longest = "; waveform-network takes longest" * ("waveform-network" in without)
+    group.add_argument("--without", nargs="*", default=[], choices=without, help=f"what to leave out{longest}")
+    group.add_argument("--draws", type=int, default=2000, help="of bootstrap, and of chance where it is computed")
+    group.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the probes")
+    return group
 
 
 def load_task(args: argparse.Namespace, extractor: Any, *, cache: Path, progress: bool = True) -> Task:
@@ -158,10 +196,15 @@ def _refuse(args: argparse.Namespace) -> None:
             "--channel."
         )
     of_signal = _is_of_signal(args)
-    if args.split != "blocked" and args.embargo_s is not None:
-        raise ValueError("--embargo-s belongs to --split blocked: leave it out.")
+    for name, (default, splits) in OF_SPLITS.items():
+        if args.split not in splits and getattr(args, name) != default:
+            raise ValueError(f"--{name.replace('_', '-')} belongs to --split {' or '.join(splits)}: leave it out.")
     if (args.threshold or args.label_s) and not of_signal:
         raise ValueError("--threshold and --label-s belong to --channel or a .npy signal: leave them out.")
+    if args.column and (args.labels is None or _is_signal(args)):
+        raise ValueError("--column belongs to --labels with a table: leave it out.")
+    if args.labels_rate and not _is_signal(args):
+        raise ValueError("--labels-rate belongs to a .npy signal: leave it out.")
     if _is_signal(args) and not args.labels_rate:
         raise ValueError("A .npy signal needs its rate: give --labels-rate in Hz.")
     if args.threshold and len(args.threshold) > 2:
@@ -197,21 +240,13 @@ def _labels_of(path: Path, args: argparse.Namespace) -> Labels:
     if args.annotations:
         return labels_from_annotations(path, descriptions=args.annotations, **entities)
     if args.labels is not None and not _is_signal(args):
-        named = len(args.recordings) > 1 or (path.is_file() and _names_recordings(args.labels))
+        named = len(args.recordings) > 1 or (path.is_file() and "recording" in read_table(args.labels)[0])
         return labels_from_csv(args.labels, label=args.column, recording=path.stem if named else None, kind=kind)
     threshold = args.threshold and (args.threshold[0] if len(args.threshold) == 1 else tuple(args.threshold))
     how = {"window_s": args.label_s or args.window_s, "stride_s": args.stride_s, "threshold": threshold}
     if args.channel:
         return labels_from_channel(path, args.channel, **how, **entities)
     return labels_from_array(np.load(args.labels, allow_pickle=False), sampling_rate=args.labels_rate, **how)
-
-
-def _names_recordings(table: Path) -> bool:
-    """Whether a table has the column recording; one that cannot be read is refused by who reads its rows."""
-    if not table.is_file():
-        return False
-    with table.open(encoding="utf-8-sig", errors="replace") as file:
-        return "recording" in {cell.strip(' "') for cell in re.split("[,;\t]", file.readline().strip())}
 
 
 def _opened(

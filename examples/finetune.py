@@ -15,15 +15,14 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from decode import about, add_encoder_arguments, make_encoder
-from decoding_data import add_decoding_arguments, load_task
+from decode import about, add_encoder_arguments, make_encoder, refuse_statistics
+from decoding_data import add_computing_arguments, decoding_parser, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import HelpFormatter, run
+from program import run
 from transformers import AutoModelForSequenceClassification
 
 from brainbert.processing.decoding import (
@@ -33,12 +32,9 @@ from brainbert.processing.decoding import (
     Recipe,
     Task,
     contact_names,
-    describe,
+    decode,
     encoder_inputs,
-    evaluate,
     finetuned_scores,
-    frozen_scores,
-    frozen_systems,
     write_report,
 )
 
@@ -55,6 +51,7 @@ def main() -> None:
     if accelerator.is_main_process:
         warn_about_other_conditioning(args.model, args)
     encoder = make_encoder(args)
+    refuse_statistics(args, {encoder.extractor.normalization})
     shown = accelerator.is_main_process
     # The main process fills the cache, and the others read it.
     with accelerator.main_process_first() if accelerator.num_processes > 1 else nullcontext():
@@ -111,21 +108,14 @@ def report(
     plan = Plan(
         controls=tuple(name for name in CONTROLS if name not in args.without),
         untrained_seeds=args.untrained_seeds,
+        few_shot=False,
+        layers=False,
+        dimension=False,
         draws=args.draws,
         seed=args.seed,
         jobs=args.jobs,
     )
-    scores = scores | frozen_scores(task, frozen_systems(task, encoder, plan), plan)
-    result = evaluate(
-        scores,
-        task.epochs,
-        task.split,
-        contacts=contact_names(task.contacts),
-        model="fine-tuned",
-        draws=args.draws,
-        seed=args.seed,
-    )
-    result |= describe(task, encoder, warnings=result["warnings"], seed=args.seed)
+    result = decode(task, encoder, plan, fine_tuned=scores)
     result |= about(args, result)
     how = {f"fine_tuning_{name}": value for name, value in asdict(recipe).items()}
     result["settings"] |= how | {"mixed_precision": args.mixed_precision}
@@ -148,12 +138,7 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog="Stopped, it keeps what is done in OUT/cache: the same command goes on from there.",
-        formatter_class=HelpFormatter,
-    )
-    add_decoding_arguments(parser)
+    parser = decoding_parser(__doc__)
     add_encoder_arguments(parser)
     group = parser.add_argument_group("fine-tuning")
     group.add_argument(
@@ -185,15 +170,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     group.add_argument("--lora", type=int, metavar="RANK", help="train matrices of this rank instead of all weights")
     group.add_argument("--mixed-precision", default="no", choices=("no", "bf16"), help="bf16: for GPUs")
-    group = parser.add_argument_group("what is computed")
-    group.add_argument("--out", type=Path, required=True, help="folder of report.html and report.json")
-    group.add_argument("--cache", type=Path, help="folder in which features and scores are kept; OUT/cache")
-    group.add_argument("--untrained-seeds", type=int, default=3, help="untrained twins of the frozen encoder")
-    group.add_argument(
-        "--without", nargs="*", default=[], choices=CONTROLS, help="what to leave out; waveform-network takes longest"
-    )
-    group.add_argument("--draws", type=int, default=2000, help="of bootstrap and of chance")
-    group.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes for the probes")
+    add_computing_arguments(parser, without=CONTROLS)
     return parser.parse_args()
 
 

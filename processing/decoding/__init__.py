@@ -1,11 +1,12 @@
 """From a pretrained encoder to what it can tell about a recording, beside what can be told without it."""
 
 from .description import describe
-from .embed import embed_recording, weights_sha256
+from .embed import embed_recording
 from .epochs import Epochs, make_epochs
 from .evaluation import evaluate
 from .finetuned import encoder_inputs, finetuned_scores
 from .finetuning import Recipe
+from .hashes import weights_sha256
 from .labels import (
     Labels,
     labels_from_annotations,
@@ -15,7 +16,7 @@ from .labels import (
     labels_from_csv,
 )
 from .parquet import embed_to_parquet, parts_folder
-from .protocol import LEFT_OUT, Plan, decode, frozen_scores, frozen_systems, make_task
+from .protocol import LEFT_OUT, Plan, decode, make_task
 from .report import write_report
 from .signals import contact_names
 from .splits import (
@@ -53,8 +54,6 @@ __all__ = [
     "encoder_inputs",
     "evaluate",
     "finetuned_scores",
-    "frozen_scores",
-    "frozen_systems",
     "grouped",
     "labels_from_annotations",
     "labels_from_array",

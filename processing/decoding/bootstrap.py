@@ -6,6 +6,7 @@ effects of units (AUROC .62 and .82 of groups and of blocks in time, r .43 and .
 .63-.93 with 5 units, .90-.98 with 10, .94-.99 with 20 and 40; not widened, .89-.95 with 10.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from .metrics import UnitSums, mean_defined, weighted_score
+from .epochs import Epochs
+from .metrics import UnitSums, mean_defined, score, unit_sums, weighted_score
+from .splits import Split
 
 ENOUGH_UNITS = 10  # with fewer, intervals cannot be relied upon: reports warn
+
+Scores = Sequence[NDArray[np.float64]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,45 @@ class Difference:
     difference: float
     interval: tuple[float, float]
     p: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What a system is worth: observed scores (contacts,) and those of the bootstrap (draws, contacts), over all seeds.
+
+    seeds: the score of each, mean over contacts. units: independent ones.
+    """
+
+    seeds: list[float]
+    units: int
+    observed: NDArray[np.float64]
+    sampled: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """Mean over contacts."""
+        return float(mean_defined(list(self.observed)))
+
+    @property
+    def interval(self) -> list[float]:
+        """Of this mean."""
+        return interval(mean_defined(list(self.sampled.T)), self.units).tolist()
+
+    def minus(self, other: "Judged") -> Difference:
+        """Return how much better this system is than the other."""
+        return paired_difference((self.observed, other.observed), (self.sampled, other.sampled), self.units)
+
+
+def judge(scores: Scores, epochs: Epochs, split: Split, *, draws: int, seed: int) -> Judged:
+    """Return what scores (contacts, windows, outputs) of each seed of a system are worth: the mean over the seeds."""
+    sums = [unit_sums(epochs, split, values) for values in scores]
+    observed = [score(each) for each in sums]
+    return Judged(
+        seeds=[float(mean_defined(list(each))) for each in observed],
+        units=sums[0].units,
+        observed=mean_defined(observed),
+        sampled=mean_defined([bootstrap(each, draws=draws, seed=seed) for each in sums]),
+    )
 
 
 def bootstrap(sums: UnitSums, *, draws: int = 2000, seed: int = 0) -> NDArray[np.float64]:

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, rankdata
 
 from .epochs import Epochs
-from .metrics import class_outputs, correlation, mean_defined, ratio
-from .splits import Split
+from .metrics import class_outputs, mean_correlation, mean_defined, ratio
+from .splits import Fold, Split
+from .units import constant_within
 
 Method = Literal["shift", "blocks"]
 _CHUNK = 2**24  # numbers in a piece of work
@@ -34,8 +35,8 @@ def null_method(epochs: Epochs, split: Split) -> Method:
 
     Blocks of time are never permuted, even where they have one label: they are neighbours, not independent.
     """
-    by_unit = split.unit_name != "block of time" and _constant(epochs.target, split.unit)
-    return "blocks" if by_unit or _constant(epochs.target, epochs.recording) else "shift"
+    by_unit = split.unit_name != "block of time" and constant_within(split.unit, epochs.target)
+    return "blocks" if by_unit or constant_within(epochs.recording, epochs.target) else "shift"
 
 
 def null_scores(
@@ -64,7 +65,7 @@ def null_scores(
     generator = np.random.default_rng(seed)
     chosen = null_method(epochs, split) if method == "auto" else method
     if chosen == "shift":
-        if _constant(epochs.target, epochs.recording):
+        if constant_within(epochs.recording, epochs.target):
             raise ValueError(
                 "Every recording has one label, so shifting labels within recordings changes nothing; use blocks."
             )
@@ -125,12 +126,6 @@ def false_discovery(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return q
 
 
-def _constant(target: NDArray, piece: NDArray[np.int64]) -> bool:
-    """Whether windows of the same piece have the same target."""
-    _, first, inverse = np.unique(piece, return_index=True, return_inverse=True)
-    return bool((target == target[first][inverse]).all())
-
-
 def _shifts(epochs: Epochs, draws: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Yield (some draws, windows): the window whose label each one gets."""
     plans = []
@@ -160,7 +155,7 @@ def _permutations(
     """Yield (some draws, windows): the window whose label each one gets."""
     # A recording that is tested in several folds is as many pieces as it has units: none crosses a fold.
     parts = np.unique(np.stack([split.unit, epochs.recording]), axis=1, return_inverse=True)[1].reshape(-1)
-    pieces = next((each for each in (split.unit, parts) if _constant(epochs.target, each)), None)
+    pieces = next((each for each in (split.unit, parts) if constant_within(each, epochs.target)), None)
     if pieces is None:
         raise ValueError(
             f"Labels vary within a {split.unit_name} and within a recording, so that no whole one can be permuted; "
@@ -204,15 +199,14 @@ def _scores_of(epochs: Epochs, split: Split, scores: NDArray[np.float64], target
 
 
 def _correlations(split: Split, scores: NDArray[np.float64], targets: NDArray) -> NDArray[np.float64]:
-    total, windows = np.zeros((2, len(targets), len(scores)))
     centre = targets[0].mean()
-    for fold in split.folds:
+
+    def sums(fold: Fold) -> tuple[NDArray[np.float64], ...]:
         predicted, target = scores[:, fold.test], targets[:, fold.test] - centre
         there = np.isfinite(predicted).astype(np.float64)
         count = there.sum(axis=1)
         x = np.where(there > 0, predicted - ratio(np.nansum(predicted, axis=1), count)[:, None], 0.0)
         y, yy, xy = target @ there.T, target**2 @ there.T, target @ x.T
-        r, counts = correlation(np.broadcast_to(count, y.shape), x.sum(axis=1), y, (x * x).sum(axis=1), yy, xy)
-        total += r * counts
-        windows += counts
-    return ratio(total, windows)
+        return np.broadcast_to(count, y.shape), x.sum(axis=1), y, (x * x).sum(axis=1), yy, xy
+
+    return mean_correlation(map(sums, split.folds))

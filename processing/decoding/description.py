@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..recordings import left_out
-from .embed import weights_sha256
-from .epochs import Epochs
-from .signals import Signals, contact_names, sha256
+from .hashes import sha256, weights_sha256
+from .signals import Signals, contact_names
 from .systems import Encoder, Task
+from .units import constant_within
 
 VERSIONS = ("brainbert", "torch", "transformers", "numpy", "scipy", "scikit-learn", "mne")
 
@@ -70,23 +70,20 @@ def _recordings(task: Task) -> list[dict[str, Any]]:
     fingerprints = {about["id"]: sha256(about) for about in signals.about["recordings"]}
     found = []
     for index, recording in enumerate(signals.recordings):
-        own = task.windows.recording == index
+        own, used = task.windows.recording == index, signals.contacts[index]
+        not_shared = {name: "not in every recording" for name in recording.good if name not in used}
         found.append(
             {
                 "id": recording.id,
                 "subject": task.windows.subjects[task.windows.subject[own][0]] if own.any() else recording.subject,
                 "duration_s": recording.duration_s,
                 "windows": task.windows.take(own).counts(),
-                "contacts": len(signals.contacts[index]),
-                "left_out": {**left_out(recording), **_not_shared(recording.good, signals.contacts[index])},
+                "contacts": len(used),
+                "left_out": {**left_out(recording), **not_shared},
                 "fingerprint": fingerprints[recording.id],
             }
         )
     return found
-
-
-def _not_shared(good: Sequence[str], used: Sequence[str]) -> dict[str, str]:
-    return {name: "not in every recording" for name in good if name not in used}
 
 
 def _problems(task: Task) -> dict[str, int]:
@@ -110,7 +107,7 @@ def _positions(task: Task) -> dict[str, Any] | None:
 
 def _warnings(task: Task, encoder: Encoder) -> list[str]:
     found = []
-    constant = _constant_in_recordings(task.windows)
+    constant = constant_within(task.windows.recording, task.windows.target)
     if task.epochs.group is not None and _on_both_sides(task, task.epochs.group):
         found.append(
             "The labels name groups, and some folds train and test on windows of the same group: scores may tell "
@@ -148,7 +145,3 @@ def _tested_alone(task: Task) -> int:
     for fold in task.split.folds:
         alone |= set(recording[fold.test].tolist()) - set(recording[fold.train].tolist())
     return len(alone)
-
-
-def _constant_in_recordings(windows: Epochs) -> bool:
-    return all(len(np.unique(windows.target[windows.recording == index])) < 2 for index in np.unique(windows.recording))

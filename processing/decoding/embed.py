@@ -1,6 +1,5 @@
 """Embed the windows of a conditioned recording, block by block, and say what the embeddings depend on."""
 
-import hashlib
 import json
 import math
 import sys
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..recordings import Recording, RecordingStream
-from .statistics import block_statistics, merged_statistics
+from .hashes import sha256, weights_sha256
+from .statistics import block_statistics, check_statistics, merged_statistics
 from .windows import Block, Windows, made_ahead
 
 Statistics = Mapping[str, Mapping[str, Any]] | Literal["whole recording"]
@@ -93,7 +93,8 @@ class Embedder:
         statistics: Statistics | None,
         batch_size: int,
     ) -> None:
-        _check_statistics(extractor, statistics)
+        choices = 'statistics="whole recording", or those of each contact over a part of the recording'
+        check_statistics(extractor, statistics, choices=choices)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: it must be at least 1.")
         self.recording, self.model, self.extractor = recording, model.eval(), extractor
@@ -186,7 +187,7 @@ class Embedder:
             "samples": recording.num_samples,
             "sampling_rate": recording.sampling_rate,
             "history": recording.history,
-            "artefacts_sha256": _sha256(recording.artefacts),
+            "artefacts_sha256": sha256(recording.artefacts),
             "model": {
                 "class": type(model).__name__,
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -200,10 +201,10 @@ class Embedder:
             "front_end": extractor.fingerprint,
             "normalization": extractor.normalization,
             "corpus_statistics_sha256": (
-                _sha256([extractor.mean, extractor.std]) if extractor.normalization == "corpus" else None
+                sha256([extractor.mean, extractor.std]) if extractor.normalization == "corpus" else None
             ),
             "statistics": "whole recording" if self.needs_statistics else given and "given for each contact",
-            "statistics_sha256": given and _sha256([given["mean"].tolist(), given["std"].tolist()]),
+            "statistics_sha256": given and sha256([given["mean"].tolist(), given["std"].tolist()]),
             "window_s": self.window_s,
             "stride_s": self.stride_s,
             "block_windows": self.windows.per_block,
@@ -225,32 +226,6 @@ def progress_bar(what: str, windows: Windows, blocks: range, *, done: int = 0, p
     )
 
 
-def weights_sha256(model: torch.nn.Module) -> str:
-    """Return a hash of names and values of a model's weights: what tells it from an untrained twin."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _check_statistics(extractor: Any, statistics: Statistics | None) -> None:
-    if isinstance(statistics, str) and statistics != "whole recording":
-        raise ValueError(
-            f'statistics is {statistics!r}: give "whole recording", or a mapping of contact to statistics.'
-        )
-    if extractor.normalization == "recording" and statistics is None:
-        raise ValueError(
-            'This model was trained with normalization="recording": give statistics="whole recording", or those of '
-            "each contact over a part of the recording."
-        )
-    if extractor.normalization != "recording" and statistics is not None:
-        raise ValueError(
-            f'statistics belong to normalization="recording" and this model was trained with '
-            f'"{extractor.normalization}": leave them out.'
-        )
-
-
 def _statistics_of_contacts(
     statistics: Mapping[str, Mapping[str, Any]], contacts: tuple[str, ...], extractor: Any
 ) -> dict[str, Any]:
@@ -269,7 +244,3 @@ def _statistics_of_contacts(
             f"Statistics hold {extractor.feature_size} means and deviations, one a bin: compute them again."
         )
     return {"fingerprint": extractor.fingerprint} | {which: np.stack(values) for which, values in rows.items()}
-
-
-def _sha256(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

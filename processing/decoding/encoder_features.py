@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .embed import weights_sha256
 from .epochs import Epochs
 from .features import compute_features
 from .fold_statistics import ElectrodeStatistics, whole_recording_statistics
-from .signals import AnyRecording, Contacts, Signals, sha256
+from .hashes import sha256, weights_sha256
+from .signals import AnyRecording, Contacts, Signals
+from .statistics import check_statistics
 
 CENTER_FRAMES = 10  # of pooling="center", as the model has it (Wang et al. 2023, section 3)
 
@@ -184,18 +185,8 @@ def _checked_statistics(
     cache: Path | str | None,
     progress: bool,
 ) -> ElectrodeStatistics | None:
-    if isinstance(statistics, str) and statistics != "whole recording":
-        raise ValueError(f'statistics is {statistics!r}: give "whole recording", or those of training_statistics.')
-    if extractor.normalization == "recording" and statistics is None:
-        raise ValueError(
-            'This model was trained with normalization="recording": give the statistics of the training windows '
-            '(training_statistics), or statistics="whole recording".'
-        )
-    if extractor.normalization != "recording" and statistics is not None:
-        raise ValueError(
-            f'statistics belong to normalization="recording" and this model was trained with '
-            f'"{extractor.normalization}": leave them out.'
-        )
+    choices = 'the statistics of the training windows (training_statistics), or statistics="whole recording"'
+    check_statistics(extractor, statistics, choices=choices)
     if isinstance(statistics, str):
         return whole_recording_statistics(recordings, epochs, contacts, extractor, cache=cache, progress=progress)
     return statistics

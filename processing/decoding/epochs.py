@@ -57,6 +57,11 @@ class Epochs:
         """Length of a window in seconds."""
         return self.length / self.sampling_rate
 
+    @property
+    def num_outputs(self) -> int:
+        """How many scores a window has: one a class where there are more than two."""
+        return 1 if self.classes is None or len(self.classes) == 2 else len(self.classes)
+
     def take(self, rows: NDArray[Any]) -> "Epochs":
         """Return the windows with these indices, or where a mask of (windows,) is true."""
         return replace(

@@ -5,17 +5,17 @@ what it is worth is then the mean over seeds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import ENOUGH_UNITS, bootstrap, interval, paired_difference
+from .bootstrap import ENOUGH_UNITS, Judged, Scores, interval, judge
 from .chance import chance_interval, false_discovery, null_method, null_scores, p_value
 from .curves import confusion, roc_curve
 from .epochs import Epochs
-from .metrics import mean_defined, r_squared, score, unit_sums
+from .metrics import mean_defined, r_squared
 from .splits import Split
 
 # In the order in which they are reported.
@@ -44,24 +44,6 @@ SAID = {
 FALSE_DISCOVERY = 0.05
 MOST_POINTS = 500
 
-Scores = Sequence[NDArray[np.float64]]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Judged:
-    """A system's scores: observed (contacts,), and (draws, contacts) of the bootstrap and of chance."""
-
-    seeds: list[float]
-    units: int
-    observed: NDArray[np.float64]
-    sampled: NDArray[np.float64]
-    null: NDArray[np.float64]
-
-    @property
-    def defined(self) -> NDArray[np.bool_]:
-        """(contacts,), which have a score."""
-        return np.isfinite(self.observed)
-
 
 def evaluate(
     systems: Mapping[str, Scores],
@@ -81,19 +63,25 @@ def evaluate(
     units for all systems, and chance is of labels that were moved (`null_scores`). Contacts are corrected for how many
     they are, within a system (Benjamini and Hochberg).
     """
-    judged = {name: _judge(systems[name], epochs, split, draws=draws, seed=seed) for name in LABELS if name in systems}
+    judged = {name: judge(systems[name], epochs, split, draws=draws, seed=seed) for name in LABELS if name in systems}
     own = judged[model]
-    unscored = [name for name, each in judged.items() if not (own.defined & each.defined).any()]
+    unscored = [name for name, each in judged.items() if not np.isfinite(own.observed + each.observed).any()]
     if model in unscored:
         raise ValueError("No window that was tested has a score: too little signal is left, or too few labels.")
     judged = {name: each for name, each in judged.items() if name not in unscored}
-    differences = [_difference(own, other, name=name) for name, other in judged.items() if name != model]
+    differences = [
+        {"control": name, "label": LABELS[name], **asdict(own.minus(other))}
+        for name, other in judged.items()
+        if name != model
+    ]
+    null = {
+        name: mean_defined([null_scores(epochs, split, values, draws=draws, seed=seed) for values in systems[name]])
+        for name in judged
+    }
     regression = epochs.classes is None
     entries = []
     for name, each in judged.items():
-        entry = _entry(
-            each, name=name, contacts=contacts, model=model, seeds=len(systems[name]), least=-1.0 if regression else 0.0
-        )
+        entry = _entry(each, null[name], name=name, contacts=contacts, model=model, least=-1.0 if regression else 0.0)
         if regression:
             r2 = mean_defined([mean_defined(list(r_squared(epochs, split, values))) for values in systems[name]])
             entry["r2"] = float(r2)
@@ -115,7 +103,7 @@ def evaluate(
         "scatter": _scatter(epochs, first[model]) if regression else None,
         "warnings": [
             *split_warnings(split, own.units),
-            *_null_warnings(own, contacts=len(contacts)),
+            *_null_warnings(null[model]),
             *(f"{LABELS[name]} has no score: no fold could be fitted with it." for name in unscored),
         ],
     }  # fmt: skip
@@ -157,40 +145,23 @@ def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _judge(scores: Scores, epochs: Epochs, split: Split, *, draws: int, seed: int) -> _Judged:
-    sums = [unit_sums(epochs, split, values) for values in scores]
-    observed = [score(each) for each in sums]
-    return _Judged(
-        seeds=[float(mean_defined(list(each))) for each in observed],
-        units=sums[0].units,
-        observed=mean_defined(observed),
-        sampled=mean_defined([bootstrap(each, draws=draws, seed=seed) for each in sums]),
-        null=mean_defined([null_scores(epochs, split, values, draws=draws, seed=seed) for values in scores]),
-    )
-
-
-def _over_contacts(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over the last axis, contacts that are not defined left out."""
-    return mean_defined(list(np.moveaxis(values, -1, 0)))
-
-
 def _entry(
-    each: _Judged, *, name: str, contacts: Sequence[str], model: str, seeds: int, least: float
+    each: Judged, null: NDArray[np.float64], *, name: str, contacts: Sequence[str], model: str, least: float
 ) -> dict[str, Any]:
     """Return what is reported of a system; least: that a score can be, which bounds what is said of chance."""
-    mean, null = _over_contacts(each.observed), _over_contacts(each.null)
-    p = p_value(each.observed, each.null)
+    of_mean = mean_defined(list(null.T))
+    p = p_value(each.observed, null)
     q = false_discovery(p)
-    intervals, chances = interval(each.sampled, each.units), chance_interval(each.null).clip(least, 1.0)
+    intervals, chances = interval(each.sampled, each.units), chance_interval(null).clip(least, 1.0)
     return {
         "name": name,
         "label": LABELS[name],
         "role": "model" if name == model else "control",
-        "score": float(mean),
-        "interval": interval(_over_contacts(each.sampled), each.units).tolist(),
-        "chance": chance_interval(null).clip(least, 1.0).tolist(),
-        "p": float(p_value(mean, null)),
-        "seeds": each.seeds if seeds > 1 else None,
+        "score": each.score,
+        "interval": each.interval,
+        "chance": chance_interval(of_mean).clip(least, 1.0).tolist(),
+        "p": float(p_value(np.asarray(each.score), of_mean)),
+        "seeds": each.seeds if len(each.seeds) > 1 else None,
         "contacts": [
             {
                 "contact": contact,
@@ -203,11 +174,6 @@ def _entry(
             for row, contact in enumerate(contacts)
         ],
     }
-
-
-def _difference(own: _Judged, other: _Judged, *, name: str) -> dict[str, Any]:
-    found = paired_difference((own.observed, other.observed), (own.sampled, other.sampled), own.units)
-    return {"control": name, "label": LABELS[name], **asdict(found)}
 
 
 def _roc(epochs: Epochs, split: Split, scores: NDArray[np.float64]) -> dict[str, list[float]]:
@@ -223,9 +189,9 @@ def _scatter(epochs: Epochs, scores: NDArray[np.float64]) -> dict[str, Any]:
     return {"target": epochs.target[window].tolist(), "prediction": scores[contact, window, 0].tolist()}
 
 
-def _null_warnings(own: _Judged, *, contacts: int) -> list[str]:
+def _null_warnings(null: NDArray[np.float64]) -> list[str]:
     """Return a warning where labels can be moved in so few ways that p cannot become small."""
-    ways = len(np.unique(_over_contacts(own.null).round(12)))
+    contacts, ways = null.shape[1], len(np.unique(mean_defined(list(null.T)).round(12)))
     if contacts / ways <= FALSE_DISCOVERY:
         return []
     alone = f", and a single one of {contacts} contacts cannot pass false-discovery control" if contacts > 1 else ""

@@ -20,7 +20,8 @@ from ..atomic import only_writer, remove_parts, written_whole
 from ..recordings import clip_problems
 from ..recordings.clips import REASONS
 from .epochs import Epochs
-from .signals import AnyRecording, Contacts, Signals, VoltageBlock, sha256
+from .hashes import sha256
+from .signals import AnyRecording, Contacts, Signals, VoltageBlock
 from .windows import made_ahead
 
 _PROBLEMS = ("", *REASONS)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .epochs import Epochs
 from .metrics import score, unit_sums
-from .out_of_fold import Features, check_features, contact_features, fit_and_score, fold_features, num_outputs
+from .out_of_fold import Features, check_features, contact_features, fit_and_score, fold_features
 from .probes import Probe
 from .splits import Split, inner_groups
 
@@ -59,7 +59,7 @@ def _contact_scores(
     seeds: Sequence[int],
 ) -> NDArray[np.float64]:
     """Return (sizes, seeds, windows, outputs) of one contact; drawn: the training rows of each fold, seed and size."""
-    scores = np.full((len(drawn[0][0]), len(seeds), len(epochs), num_outputs(epochs)), np.nan)
+    scores = np.full((len(drawn[0][0]), len(seeds), len(epochs), epochs.num_outputs), np.nan)
     for number, fold in enumerate(split.folds):
         of_fold = fold_features(features, number)
         for place, size in np.ndindex(len(seeds), len(scores)):

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..atomic import written_whole
-from .embed import weights_sha256
 from .encoder_features import input_features
 from .epochs import Epochs
 from .finetuning import MakeModel, Recipe, finetune, mixed_seed, score_windows, seeded
-from .fold_statistics import training_statistics, window_moments
-from .out_of_fold import Features, fold_features, num_outputs
-from .signals import sha256
+from .hashes import sha256, weights_sha256
+from .out_of_fold import Features, fold_features
 from .splits import Split, validation_rows
-from .systems import Encoder, Task
+from .systems import Encoder, Task, input_statistics
 
 
 def encoder_inputs(task: Task, encoder: Encoder) -> Features:
@@ -30,22 +28,11 @@ def encoder_inputs(task: Task, encoder: Encoder) -> Features:
 
     Under normalization="recording" with the statistics of training windows, one such array for each fold.
     """
-    which = task.recordings, task.windows, task.contacts
-    kept: dict[str, Any] = {"problems": task.problems, "cache": task.cache, "progress": task.progress}
-    if encoder.extractor.normalization != "recording":
-        return input_features(*which, encoder.extractor, **kept)
-    if encoder.statistics == "whole recording":
-        return input_features(*which, encoder.extractor, statistics="whole recording", **kept)
-    moments = window_moments(*which, encoder.extractor, **kept)
-    return [
-        input_features(
-            *which,
-            encoder.extractor,
-            statistics=training_statistics(*which, encoder.extractor, moments=moments, train=fold.train),
-            **kept,
-        )
-        for fold in task.split.folds
+    found = [
+        input_features(*task.which, encoder.extractor, statistics=each, **task.kept)
+        for each in input_statistics(task, encoder)
     ]
+    return found[0] if len(found) == 1 else found
 
 
 def finetuned_scores(
@@ -75,7 +62,7 @@ def finetuned_scores(
     Of each model: "contact", "fold", numbers of "windows", and "best_step" and "history" of FineTuned (None untrained).
     """
     start = _start(make_model, seed, accelerator)
-    scores = np.full((len(contacts), len(epochs), num_outputs(epochs)), np.nan)
+    scores = np.full((len(contacts), len(epochs), epochs.num_outputs), np.nan)
     records: list[dict[str, Any]] = []
     with tqdm(
         total=len(contacts) * len(split.folds) * recipe.steps,

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from .epochs import Epochs
 from .features import compute_features
+from .hashes import sha256 as hash_of
 from .signals import AnyRecording, Contacts, Signals
-from .signals import sha256 as hash_of
+from .units import apart
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,7 +188,7 @@ def _statistics(
         if not usable[rows].any():
             continue
         rows = rows[usable[rows] & chosen[rows]]
-        rows = rows[_apart(signals.epochs.start[signals.window[rows]], signals.epochs.length)]
+        rows = rows[apart(signals.epochs.start[signals.window[rows]], signals.epochs.length)]
         seconds[electrode] = len(rows) * signals.epochs.length / signals.epochs.sampling_rate
         if seconds[electrode] < extractor.minimum_recording_s:
             place = int(np.searchsorted(signals.first_electrode, electrode, side="right")) - 1
@@ -208,13 +209,3 @@ def _statistics(
         source=source,
         without_training=without_training,
     )
-
-
-def _apart(start: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Return which of the windows with these ascending starts share no sample with an earlier one that was returned."""
-    found, free = [], -1
-    for index, first in enumerate(start.tolist()):
-        if first >= free:
-            found.append(index)
-            free = first + length
-    return np.array(found, dtype=np.int64)

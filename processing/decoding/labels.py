@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..recordings.beside import find_events_of, read_annotations, read_channel
+from ..recordings.read import find_files
 
 Kind = Literal["classification", "regression"]
 Threshold = float | tuple[float, float]
@@ -84,7 +85,7 @@ def labels_from_csv(
     kind: "regression" takes the labels as numbers; by default so in a column called "value".
     Raises ValueError for a column that is missing, rows of several recordings or none, and cells that are no numbers.
     """
-    rows = _read_table(Path(path))
+    rows = read_table(Path(path))
     columns = rows[0].keys()
     if label is None:
         label = "label" if "label" in columns else "value"
@@ -128,8 +129,9 @@ def labels_from_bids(
     """
     path = Path(path)
     if path.is_dir():
-        path = find_events_of(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
-    rows = _read_table(path)
+        found = find_files(path, subject=subject, session=session, task=task, acquisition=acquisition, run=run)
+        path = find_events_of(found)
+    rows = read_table(path)
     for name in ("onset", "duration", column):
         _require_column(path, rows[0].keys(), name)
     for row in rows:
@@ -153,15 +155,8 @@ def labels_from_annotations(
     descriptions: those to take, word for word; each is a class. What others say is not read out.
     Raises ValueError when there is none of these, and what `read_recording` raises for a file it refuses.
     """
-    onset_s, duration_s, found = read_annotations(
-        path,
-        descriptions=descriptions,
-        subject=subject,
-        session=session,
-        task=task,
-        acquisition=acquisition,
-        run=run,
-    )
+    files = find_files(Path(path), subject=subject, session=session, task=task, acquisition=acquisition, run=run)
+    onset_s, duration_s, found = read_annotations(files, descriptions=descriptions)
     return Labels(onset_s=onset_s, duration_s=duration_s, values=found)
 
 
@@ -241,16 +236,18 @@ def labels_from_channel(
         header names a voltage.
     Raises ValueError for a channel that is not there, and what `labels_from_array` and `read_recording` raise.
     """
-    values, sampling_rate = read_channel(
-        path, channel, subject=subject, session=session, task=task, acquisition=acquisition, run=run
-    )
+    files = find_files(Path(path), subject=subject, session=session, task=task, acquisition=acquisition, run=run)
+    values, sampling_rate = read_channel(files, channel)
     return labels_from_array(
         values, sampling_rate=sampling_rate, window_s=window_s, stride_s=stride_s, threshold=threshold
     )
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table as column -> cell, without spaces around them."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table as column -> cell, without spaces around them.
+
+    Raises FileNotFoundError, and ValueError for what is no table in UTF-8 with equal rows below a head line.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no table {path.name!r} at the path given; check the path.")
     try:

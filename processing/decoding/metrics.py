@@ -8,7 +8,7 @@ Everything is kept as sums over *units*, the independent pieces of the data (a b
 bootstrap sample is a weight for each unit, and costs a product of matrices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,7 @@ def unit_sums(epochs: Epochs, split: Split, scores: NDArray[np.float64]) -> Unit
 
     Raises ValueError for scores of another shape.
     """
-    outputs = 1 if epochs.classes is None or len(epochs.classes) == 2 else len(epochs.classes)
+    outputs = epochs.num_outputs
     if scores.ndim != 3 or scores.shape[1:] != (len(epochs), outputs):
         raise ValueError(
             f"scores have the shape {scores.shape}; give (contacts, {len(epochs)} windows, {outputs} outputs)."
@@ -85,7 +85,7 @@ def score(sums: UnitSums) -> NDArray[np.float64]:
 def weighted_score(sums: UnitSums, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return `score` (draws, contacts) as if each unit were there as often as weights (draws, units) say."""
     if sums.parts and isinstance(sums.parts[0], Moments):
-        return _weighted_correlation(sums, weights)
+        return mean_correlation(_weighted_sums(part, weights) for part in sums.parts if isinstance(part, Moments))
     right: dict[int, NDArray[np.float64]] = {}
     pairs: dict[int, NDArray[np.float64]] = {}
     for part in sums.parts:
@@ -177,29 +177,21 @@ def _moments(epochs: Epochs, split: Split, scores: NDArray[np.float64], unit: ND
         yield Moments(unit=names, sums=np.add.reduceat(values, starts, axis=1))
 
 
-def _weighted_correlation(sums: UnitSums, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    total, windows = np.zeros((2, len(weights), sums.contacts))
-    for part in sums.parts:
-        assert isinstance(part, Moments)
-        count, x, y, xx, yy, xy = np.moveaxis(np.einsum("du,cum->dcm", weights[:, part.unit], part.sums), 2, 0)
-        r, counts = correlation(count, x, y, xx, yy, xy)
-        total += r * counts
-        windows += counts
+def mean_correlation(folds: Iterable[Iterable[NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """Return Pearson's r as `score` has it, from six arrays for each fold: the sums of 1, x, y, xx, yy and xy."""
+    total, windows = np.zeros(()), np.zeros(())
+    for count, x, y, xx, yy, xy in folds:
+        some = np.maximum(count, 1.0)
+        spread_x, spread_y = xx - x * x / some, yy - y * y / some
+        usable = spread_y > 1e-12 * np.maximum(yy, np.finfo(float).tiny)
+        both = np.where(usable & (spread_x > 1e-12 * np.maximum(xx, np.finfo(float).tiny)), spread_x * spread_y, 0.0)
+        r = np.divide(xy - x * y / some, np.sqrt(both), out=np.zeros_like(both), where=both > 0)
+        counts = np.where(usable, count, 0.0)
+        total = total + r * counts
+        windows = windows + counts
     return ratio(total, windows)
 
 
-def correlation(
-    count: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    xx: NDArray[np.float64],
-    yy: NDArray[np.float64],
-    xy: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return r from sums of moments, 0 for constant x, and what it counts: the windows, 0 for constant y."""
-    some = np.maximum(count, 1.0)
-    spread_x, spread_y = xx - x * x / some, yy - y * y / some
-    usable = spread_y > 1e-12 * np.maximum(yy, np.finfo(float).tiny)
-    both = np.where(usable & (spread_x > 1e-12 * np.maximum(xx, np.finfo(float).tiny)), spread_x * spread_y, 0.0)
-    r = np.divide(xy - x * y / some, np.sqrt(both), out=np.zeros_like(both), where=both > 0)
-    return r, np.where(usable, count, 0.0)
+def _weighted_sums(part: Moments, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (6, draws, contacts)."""
+    return np.moveaxis(np.einsum("du,cum->dcm", weights[:, part.unit], part.sums), 2, 0)

@@ -43,7 +43,7 @@ def out_of_fold(
     """
     check_features(features, epochs, split)
     contacts = len(fold_features(features, 0))
-    scores = np.empty((contacts, len(epochs), num_outputs(epochs)))
+    scores = np.empty((contacts, len(epochs), epochs.num_outputs))
     files = [
         folder and folder / f"{_key(features, contact, epochs, split, probe, seed)}.npy" for contact in range(contacts)
     ]
@@ -100,11 +100,6 @@ def fit_and_score(
     return scores
 
 
-def num_outputs(epochs: Epochs) -> int:
-    """Return how many scores a window has: one a class where there are more than two."""
-    return 1 if epochs.classes is None or len(epochs.classes) == 2 else len(epochs.classes)
-
-
 def fold_features(features: Features, number: int) -> NDArray[np.float32]:
     """Return the features that belong to fold `number`."""
     return features if isinstance(features, np.ndarray) else features[number]
@@ -122,8 +117,8 @@ def check_features(features: Features, epochs: Epochs, split: Split) -> None:
             raise ValueError(f"Features have the shape {shape}; give (contacts, {len(epochs)} windows, features).")
 
 
-def contact_features(features: Features, contact: int) -> Features:
-    """Return the features (windows, features) of one contact; a list where folds have their own."""
+def contact_features(features: Features, contact: int | NDArray[np.integer]) -> Features:
+    """Return the features (windows, features) of one contact, or those of some; a list where folds have their own."""
     return features[contact] if isinstance(features, np.ndarray) else [of_fold[contact] for of_fold in features]
 
 
@@ -131,7 +126,7 @@ def _contact_scores(
     features: Features, epochs: Epochs, split: Split, groups: list[NDArray[np.int64]], probe: Probe, seed: int
 ) -> NDArray[np.float64]:
     """Return (windows, outputs) of one contact, whose features are (windows, features)."""
-    scores = np.full((len(epochs), num_outputs(epochs)), np.nan)
+    scores = np.full((len(epochs), epochs.num_outputs), np.nan)
     for number, fold in enumerate(split.folds):
         of_fold = fold_features(features, number)
         found = fit_and_score(of_fold, epochs.target, fold.train, fold.test, groups[number], probe, seed)

@@ -6,12 +6,13 @@ recordings.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .bootstrap import Scores
 from .description import describe
 from .epochs import Epochs
 from .evaluation import LABELS, evaluate
@@ -91,9 +92,17 @@ def make_task(
     )
 
 
-def decode(task: Task, encoder: Encoder, plan: Plan, *, regions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the result of a frozen encoder beside its controls: what `write_report` takes, but for "title".
+def decode(
+    task: Task,
+    encoder: Encoder,
+    plan: Plan,
+    *,
+    fine_tuned: Mapping[str, Scores] | None = None,
+    regions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the result of an encoder beside its controls: what `write_report` takes, but for "title".
 
+    fine_tuned: scores of `finetuned_scores`, "fine-tuned" and its own control, which the frozen encoder then is too.
     regions: contact → brain region, for the intrinsic dimension.
     Raises ValueError for an encoder that does not fit the recordings, and more best contacts than there are.
     """
@@ -102,9 +111,14 @@ def decode(task: Task, encoder: Encoder, plan: Plan, *, regions: Mapping[str, st
     if not 0 <= plan.best_contacts <= contacts:
         raise ValueError(f"best_contacts is {plan.best_contacts} and there are {contacts}: choose 0 to {contacts}.")
     systems = frozen_systems(task, encoder, plan)
-    scores = frozen_scores(task, systems, plan)
     result = evaluate(
-        scores, task.epochs, task.split, contacts=contact_names(task.contacts), draws=plan.draws, seed=plan.seed
+        frozen_scores(task, systems, plan) | dict(fine_tuned or {}),
+        task.epochs,
+        task.split,
+        contacts=contact_names(task.contacts),
+        model="fine-tuned" if fine_tuned else "pretrained",
+        draws=plan.draws,
+        seed=plan.seed,
     )
     missing = sorted(set(CONTROLS) - set(plan.controls), key=CONTROLS.index)
     missing += [] if plan.untrained_seeds else ["untrained"]
@@ -140,23 +154,10 @@ def frozen_systems(task: Task, encoder: Encoder, plan: Plan) -> dict[str, tuple[
     return found
 
 
-def frozen_scores(
-    task: Task, systems: dict[str, tuple[list[Features], Probe]], plan: Plan
-) -> dict[str, list[NDArray[np.float64]]]:
+def frozen_scores(task: Task, systems: dict[str, tuple[list[Features], Probe]], plan: Plan) -> dict[str, Scores]:
     """Return out-of-fold scores (contacts, windows, outputs) of each system, one for each of its seeds."""
+    score = partial(out_of_fold, seed=plan.seed, folder=task.cache, progress=task.progress, jobs=plan.jobs)
     return {
-        name: [
-            out_of_fold(
-                values,
-                task.epochs,
-                task.split,
-                probe,
-                seed=plan.seed,
-                folder=task.cache,
-                progress=task.progress,
-                jobs=plan.jobs,
-            )
-            for values in features
-        ]
+        name: [score(values, task.epochs, task.split, probe) for values in features]
         for name, (features, probe) in systems.items()
     }

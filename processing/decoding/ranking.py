@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .epochs import Epochs
 from .metrics import score, unit_sums
-from .out_of_fold import Features, check_features, fit_and_score, fold_features, num_outputs
+from .out_of_fold import Features, check_features, fit_and_score, fold_features
 from .probes import Probe, inner_folds
 from .splits import Fold, Split, inner_groups
 
@@ -46,7 +46,7 @@ def rank_contacts(
         )
         for contact, number in tasks
     )
-    scores = np.full((len(features), len(epochs), num_outputs(epochs)), np.nan)
+    scores = np.full((len(features), len(epochs), epochs.num_outputs), np.nan)
     for (contact, number), of_fold in zip(tasks, found, strict=True):
         if of_fold is not None:
             scores[contact, folds[number].test] = of_fold
@@ -73,7 +73,7 @@ def best_contacts(
     contacts = len(fold_features(features, 0))
     if not 1 <= count <= contacts:
         raise ValueError(f"count is {count}; choose from 1 to {contacts} contacts.")
-    scores = np.full((1, len(epochs), num_outputs(epochs)), np.nan)
+    scores = np.full((1, len(epochs), epochs.num_outputs), np.nan)
     chosen = np.empty((len(split.folds), count), np.int64)
     for number, fold in enumerate(split.folds):
         of_fold = fold_features(features, number)

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .bootstrap import bootstrap, interval, paired_difference
+from .bootstrap import Judged, judge
 from .description import describe
 from .evaluation import LABELS, split_warnings
-from .fold_statistics import training_statistics, whole_recording_statistics, window_moments
-from .metrics import mean_defined, score, unit_sums
+from .fold_statistics import window_moments
 from .out_of_fold import Features, out_of_fold
 from .probes import Probe
-from .systems import Encoder, Task, control_features, embeddings
+from .systems import Encoder, Task, control_features, embeddings, input_statistics
 
 Pooling = Literal["center", "mean"]
 POOLINGS: tuple[Pooling, ...] = ("center", "mean")
@@ -43,27 +42,6 @@ class Input:
     encoder: Encoder
     as_trained: bool
     statistics: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Measured:
-    """Scores (contacts,), and of the bootstrap (draws, contacts); the mean over seeds where there are several."""
-
-    observed: NDArray[np.float64]
-    sampled: NDArray[np.float64]
-    seeds: list[float]
-    units: int
-
-    def entry(self) -> dict[str, Any]:
-        over_contacts = mean_defined(list(self.sampled.T))
-        return {
-            "score": float(mean_defined(list(self.observed))),
-            "interval": interval(over_contacts, self.units).tolist(),
-        }
-
-    def minus(self, other: "_Measured") -> dict[str, Any]:
-        both = (self.observed, other.observed), (self.sampled, other.sampled)
-        return asdict(paired_difference(*both, self.units))
 
 
 def inputs_of(
@@ -122,7 +100,7 @@ def compare_settings(
         for each in inputs_of(task, name, encoder, normalizations=normalizations, scales=scales)
     ]
     for each in inputs:
-        _refuse_short(task, each.encoder)
+        input_statistics(task, each.encoder)  # costs little, and refuses recordings that are too short
     layers = [list(range(each.encoder.model.config.num_hidden_layers + 1)) for each in inputs]
     probes = len(controls) + sum(map(len, layers)) * len(poolings) * (1 + untrained_seeds)
     with tqdm(total=probes, desc="settings", unit=" probes", disable=not task.progress, file=sys.stderr) as bar:
@@ -132,7 +110,7 @@ def compare_settings(
         for name in controls:
             features, probe = control_features(task, extractor, name)
             without[name] = measure([features], probe)
-        entries = [{"name": name, "label": LABELS[name], **each.entry()} for name, each in without.items()]
+        entries = [{"name": name, "label": LABELS[name], **_entry(each)} for name, each in without.items()]
         best = max(entries, key=_score)
         rows: list[dict[str, Any]] = []
         for place, (each, of_input) in enumerate(zip(inputs, layers, strict=True)):
@@ -148,10 +126,10 @@ def compare_settings(
                             "input": place,
                             "pooling": pooling,
                             "layer": layer,
-                            "pretrained": own.entry(),
-                            "untrained": twin.entry() | {"seeds": twin.seeds},
-                            "difference": own.minus(twin),
-                            "over_control": own.minus(without[best["name"]]),
+                            "pretrained": _entry(own),
+                            "untrained": _entry(twin) | {"seeds": twin.seeds},
+                            "difference": asdict(own.minus(twin)),
+                            "over_control": asdict(own.minus(without[best["name"]])),
                         }
                     )
     units = next(iter(without.values())).units
@@ -170,21 +148,17 @@ def compare_settings(
 
 def _measure(
     task: Task, of_seeds: Sequence[Features], probe: Probe, *, bar: tqdm, draws: int, seed: int, jobs: int
-) -> _Measured:
-    sums = []
-    for features in of_seeds:
-        scores = out_of_fold(
-            features, task.epochs, task.split, probe, seed=seed, folder=task.cache, progress=False, jobs=jobs
-        )
-        sums.append(unit_sums(task.epochs, task.split, scores))
+) -> Judged:
+    epochs, split, scores = task.epochs, task.split, []
+    for values in of_seeds:
+        found = out_of_fold(values, epochs, split, probe, seed=seed, folder=task.cache, progress=False, jobs=jobs)
+        scores.append(found)
         bar.update()
-    observed = [score(each) for each in sums]
-    return _Measured(
-        observed=mean_defined(observed),
-        sampled=mean_defined([bootstrap(each, draws=draws, seed=seed) for each in sums]),
-        seeds=[float(mean_defined(list(each))) for each in observed],
-        units=sums[0].units,
-    )
+    return judge(scores, epochs, split, draws=draws, seed=seed)
+
+
+def _entry(each: Judged) -> dict[str, Any]:
+    return {"score": each.score, "interval": each.interval}
 
 
 def _description(task: Task, inputs: Sequence[Input], *, seed: int, units: int) -> dict[str, Any]:
@@ -225,23 +199,9 @@ def _refuse(
         )
 
 
-def _refuse_short(task: Task, encoder: Encoder) -> None:
-    """Raise ValueError where a recording is too short for its statistics, which cost little beside embeddings."""
-    if encoder.extractor.normalization != "recording":
-        return
-    which = task.recordings, task.windows, task.contacts, encoder.extractor
-    if encoder.statistics == "whole recording":
-        whole_recording_statistics(*which, cache=task.cache, progress=task.progress)
-        return
-    moments = window_moments(*which, problems=task.problems, cache=task.cache, progress=task.progress)
-    for fold in task.split.folds:
-        training_statistics(*which, moments=moments, train=fold.train)
-
-
 def _over_all_windows(task: Task, extractor: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and deviation (bins,) of the scaled magnitude over all frames of all windows and contacts."""
-    which = task.recordings, task.windows, task.contacts, extractor
-    moments = window_moments(*which, problems=task.problems, cache=task.cache, progress=task.progress)
+    moments = window_moments(*task.which, extractor, **task.kept)
     mean, variance = moments[:, np.isfinite(moments).all(axis=(0, 3))].astype(np.float64)
     # All windows have as many frames, so that moments of the whole follow from those of windows.
     std = np.sqrt(mean.var(0) + variance.mean(0))

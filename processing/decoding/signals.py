@@ -5,7 +5,6 @@ recordings with different contacts can be decoded together.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..recordings import Recording, RecordingStream
 from .epochs import Epochs
+from .hashes import sha256
 from .windows import BLOCK_S
 
 Contacts = Sequence[str] | Mapping[str, Sequence[str]]
@@ -216,11 +216,6 @@ class VoltageBlock:
     voltage: list[NDArray[np.float32]]
     place: NDArray[np.int64]
     offset: NDArray[np.int64]
-
-
-def sha256(content: Any) -> str:
-    """Return a hash of something JSON-able."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _blocks(

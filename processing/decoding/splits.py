@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .epochs import Epochs
-from .units import shared_out, strata, time_blocks
+from .units import constant_within, shared_out, strata, time_blocks
 
 _UNITS_PER_FOLD = 4
 _INNER_BLOCKS = 10  # where a cross-validation inside one unit needs smaller ones
@@ -75,15 +75,15 @@ def blocked(epochs: Epochs, *, folds: int = 5, embargo_s: float | None = None, b
         )
     stretch = unit * min(folds * blocks_per_fold, units) // units  # neighbouring units go together
     tested = shared_out(stretch, epochs, folds)[stretch]
-    if epochs.group is not None and _spread(epochs.group, tested):
+    if epochs.group is not None and not constant_within(epochs.group, tested):
         warnings.warn(
             "The labels name groups, and split='blocked' tests on groups that it also trains on; use split='grouped'.",
             stacklevel=2,
         )
     elif (
         epochs.classes is not None
-        and not _spread(epochs.recording, epochs.target)
-        and _spread(epochs.recording, tested)
+        and constant_within(epochs.recording, epochs.target)
+        and not constant_within(epochs.recording, tested)
     ):
         warnings.warn(
             "Labels are constant in each recording, and split='blocked' tests on recordings that it also trains on: "
@@ -308,12 +308,6 @@ def _nearest(
     distance = distances.min(axis=0)
     distance[epochs.recording[nearest] != epochs.recording[rows]] = np.iinfo(np.int64).max
     return nearest, distance
-
-
-def _spread(unit: NDArray[np.int64], over: NDArray[np.int64]) -> bool:
-    """Whether the windows of any unit have different numbers in `over`."""
-    pairs = np.unique(np.stack([unit, over]), axis=1)
-    return pairs.shape[1] > len(np.unique(unit))
 
 
 def _seconds(epochs: Epochs, row: np.int64) -> str:

@@ -15,6 +15,22 @@ from ..corpora import RunningStatistics
 from .windows import Block, Windows
 
 
+def check_statistics(extractor: Any, statistics: Any, *, choices: str) -> None:
+    """Raise ValueError for a word that is not "whole recording", and statistics that lack or that mean nothing here.
+
+    choices: what to give where they lack.
+    """
+    if isinstance(statistics, str) and statistics != "whole recording":
+        raise ValueError(f'statistics is {statistics!r}: give "whole recording", or statistics themselves.')
+    if extractor.normalization == "recording" and statistics is None:
+        raise ValueError(f'This model was trained with normalization="recording": give {choices}.')
+    if extractor.normalization != "recording" and statistics is not None:
+        raise ValueError(
+            f'statistics belong to normalization="recording" and this model was trained with '
+            f'"{extractor.normalization}": leave them out.'
+        )
+
+
 def block_statistics(
     block: Block, windows: Windows, extractor: Any, *, device: torch.device
 ) -> dict[str, NDArray[np.float64]]:

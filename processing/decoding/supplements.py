@@ -3,20 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import bootstrap, interval
+from .bootstrap import judge
 from .dimension import dimension_table
 from .epochs import Epochs
 from .few_shot import MIN_PER_CLASS, few_shot
-from .metrics import mean_defined, score, unit_sums
-from .out_of_fold import Features, fold_features, out_of_fold
+from .out_of_fold import Features, contact_features, fold_features, out_of_fold
 from .ranking import best_contacts
 from .signals import contact_names
 from .systems import Encoder, Task, control_features, embeddings
+from .units import apart
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)
 SEEDS = 3
@@ -37,8 +38,7 @@ def learning_from_few(task: Task, features: Mapping[str, Features], *, seed: int
     for name, values in features.items():
         count = len(fold_features(values, 0))
         some = np.unique(np.linspace(0, count - 1, min(count, MOST_CONTACTS)).round().astype(int))
-        of_some = values[some] if isinstance(values, np.ndarray) else [of_fold[some] for of_fold in values]
-        seeds = range(seed, seed + SEEDS)
+        seeds, of_some = range(seed, seed + SEEDS), contact_features(values, some)
         curve = few_shot(of_some, task.epochs, task.split, task.probe, sizes=sizes, seeds=seeds, jobs=jobs)
         systems[name] = {
             "mean": curve.mean(axis=1).tolist(),
@@ -51,28 +51,16 @@ def learning_from_few(task: Task, features: Mapping[str, Features], *, seed: int
 def layer_by_layer(task: Task, encoder: Encoder, *, draws: int, seed: int, jobs: int) -> dict[str, Any]:
     """Return the score of every layer, of the encoder and of its first untrained twin, with intervals."""
     layers = list(range(encoder.model.config.num_hidden_layers + 1))
+    epochs, split = task.epochs, task.split
+    score = partial(out_of_fold, seed=seed, folder=task.cache, progress=task.progress, jobs=jobs)
     systems = {}
     for name, each in (("pretrained", encoder), ("untrained", encoder.untrained(seed))):
         found = [
-            _mean_and_interval(
-                task,
-                out_of_fold(
-                    values,
-                    task.epochs,
-                    task.split,
-                    task.probe,
-                    seed=seed,
-                    folder=task.cache,
-                    progress=task.progress,
-                    jobs=jobs,
-                ),
-                draws=draws,
-                seed=seed,
-            )
+            judge([score(values, epochs, split, task.probe)], epochs, split, draws=draws, seed=seed)
             for values in embeddings(task, each, layers=layers)
         ]
-        mean, low, high = (list(values) for values in zip(*found, strict=True))
-        systems[name] = {"mean": mean, "low": low, "high": high}
+        low, high = zip(*(layer.interval for layer in found), strict=True)
+        systems[name] = {"mean": [layer.score for layer in found], "low": list(low), "high": list(high)}
     return {"layers": layers, "systems": systems}
 
 
@@ -87,8 +75,8 @@ def best_together(
     chosen: Counter[str] = Counter()
     for name, values in features.items():
         scores, choices = best_contacts(values, task.epochs, task.split, task.probe, count, seed=seed, jobs=jobs)
-        mean, low, high = _mean_and_interval(task, scores, draws=draws, seed=seed)
-        systems[name] = {"score": mean, "interval": [low, high]}
+        judged = judge([scores], task.epochs, task.split, draws=draws, seed=seed)
+        systems[name] = {"score": judged.score, "interval": judged.interval}
         if name == "pretrained":
             chosen.update(names[contact] for contact in choices.ravel())
     return {"count": count, "systems": systems, "chosen": dict(chosen.most_common())}
@@ -114,19 +102,8 @@ def dimension_by_region(
     return table if any(row["pca95"] is not None for row in table) else None
 
 
-def _mean_and_interval(task: Task, scores: NDArray[np.float64], *, draws: int, seed: int) -> tuple[float, float, float]:
-    sums = unit_sums(task.epochs, task.split, scores)
-    low, high = interval(mean_defined(list(bootstrap(sums, draws=draws, seed=seed).T)), sums.units)
-    return float(mean_defined(list(score(sums)))), float(low), float(high)
-
-
 def _apart(epochs: Epochs) -> NDArray[np.int64]:
     """Return windows that share no sample with each other, but for those of pooled contacts at the same time."""
-    found: list[int] = []
-    for row, (recording, start) in enumerate(zip(epochs.recording.tolist(), epochs.start.tolist(), strict=True)):
-        if found:
-            last = found[-1]
-            if recording == epochs.recording[last] and 0 < start - epochs.start[last] < epochs.length:
-                continue
-        found.append(row)
-    return np.array(found)
+    place = epochs.recording * epochs.stop.max() + epochs.start
+    places = np.unique(place)
+    return np.flatnonzero(np.isin(place, places[apart(places, epochs.length)]))

@@ -6,7 +6,6 @@ statistics of training windows, the encoder's input differs from fold to fold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from .controls import band_power_features, spectrogram_features, waveform_features
 from .encoder_features import embedding_features, untrained_twin
 from .epochs import Epochs
-from .fold_statistics import training_statistics, window_moments
+from .fold_statistics import ElectrodeStatistics, training_statistics, whole_recording_statistics, window_moments
 from .out_of_fold import Features
 from .probes import Probe, logistic, network, ridge
 from .signals import AnyRecording, Contacts, pool_epochs
@@ -49,6 +48,16 @@ class Task:
         return pool_epochs(self.windows, self.contacts)
 
     @property
+    def which(self) -> tuple[Sequence[AnyRecording], Epochs, Contacts]:
+        """The first arguments of functions that compute features."""
+        return self.recordings, self.windows, self.contacts
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """And their last ones."""
+        return {"problems": self.problems, "cache": self.cache, "progress": self.progress}
+
+    @property
     def probe(self) -> Probe:
         """The linear probe that suits the targets."""
         return ridge if self.windows.classes is None else logistic
@@ -75,21 +84,28 @@ class Encoder:
 
 def embeddings(task: Task, encoder: Encoder, *, layers: Sequence[int]) -> list[Features]:
     """Return the embeddings of each of these layers."""
-    which = task.recordings, task.windows, task.contacts
-    kept: dict[str, Any] = {"problems": task.problems, "cache": task.cache, "progress": task.progress}
-    embed = partial(
-        embedding_features, *which, encoder.model, encoder.extractor, pooling=encoder.pooling, layers=layers, **kept
-    )
-    if encoder.extractor.normalization != "recording":
-        return list(embed())
-    if encoder.statistics == "whole recording":
-        return list(embed(statistics="whole recording"))
-    moments = window_moments(*which, encoder.extractor, **kept)
-    by_fold = [
-        embed(statistics=training_statistics(*which, encoder.extractor, moments=moments, train=fold.train))
-        for fold in task.split.folds
+    model, extractor = encoder.model, encoder.extractor
+    found = [
+        embedding_features(
+            *task.which, model, extractor, pooling=encoder.pooling, layers=layers, statistics=each, **task.kept
+        )
+        for each in input_statistics(task, encoder)
     ]
-    return [list(of_layer) for of_layer in zip(*by_fold, strict=True)]
+    return list(found[0]) if len(found) == 1 else [list(of_layer) for of_layer in zip(*found, strict=True)]
+
+
+def input_statistics(task: Task, encoder: Encoder) -> list[ElectrodeStatistics | None]:
+    """Return what normalises the encoder's input: one entry that all folds share, or one for each.
+
+    Raises ValueError for recordings that are too short for their own statistics.
+    """
+    extractor = encoder.extractor
+    if extractor.normalization != "recording":
+        return [None]
+    if encoder.statistics == "whole recording":
+        return [whole_recording_statistics(*task.which, extractor, cache=task.cache, progress=task.progress)]
+    moments = window_moments(*task.which, extractor, **task.kept)
+    return [training_statistics(*task.which, extractor, moments=moments, train=fold.train) for fold in task.split.folds]
 
 
 def control_features(task: Task, extractor: Any, name: str) -> tuple[Features, Probe]:
@@ -99,8 +115,7 @@ def control_features(task: Task, extractor: Any, name: str) -> tuple[Features, P
     tenth of it; "band-power": log power in the classical bands; "waveform": the voltage at 500 Hz; "waveform-network":
     the same for the paper's network.
     """
-    which = task.recordings, task.windows, task.contacts
-    kept: dict[str, Any] = {"problems": task.problems, "cache": task.cache, "progress": task.progress}
+    which, kept = task.which, task.kept
     if name == "spectrogram":
         return spectrogram_features(*which, extractor, **kept), task.probe
     if name == "spectrogram-time":

@@ -1,4 +1,4 @@
-"""Independent units of windows: blocks of time, and which fold each unit goes to."""
+"""Independent units of windows: blocks of time, which fold each unit goes to, and what a unit has in common."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,22 @@ def shared_out(unit: NDArray[np.int64], epochs: Epochs, folds: int) -> NDArray[n
         have[fold] += shares[number]
         result[number] = fold
     return result
+
+
+def constant_within(unit: NDArray[np.int64], values: NDArray) -> bool:
+    """Whether all windows of each unit have the same of these values (windows,)."""
+    _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
+    return bool((values == values[first][inverse]).all())
+
+
+def apart(start: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return which of the windows with these ascending starts share no sample with an earlier one that was returned."""
+    found, free = [], -1
+    for index, first in enumerate(start.tolist()):
+        if first >= free:
+            found.append(index)
+            free = first + length
+    return np.array(found, dtype=np.int64)
 
 
 def strata(epochs: Epochs) -> NDArray[np.int64]:

@@ -3,51 +3,27 @@
 import importlib
 import json
 import shutil
-import sys
 
-import mne
-import numpy as np
 import pytest
 import torch
 
-from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
 from brainbert.processing.decoding import encoder_features
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """80 s of noise from two contacts; in LA2 a 40 Hz burst of known size in 40 windows. And two encoders."""
-    generator = np.random.default_rng(0)
-    volts = 1e-6 * generator.standard_normal((2, 80 * 512)).cumsum(1)
-    volts -= volts.mean(1, keepdims=True)
-    size = generator.random(40)
-    seconds = np.arange(512) / 512
-    rows = ["onset,duration,value"]
-    for number in range(40):
-        start = number * 1024
-        volts[1, start : start + 512] += size[number] * 2e-5 * np.sin(2 * np.pi * 40 * seconds) * np.hanning(512)
-        rows.append(f"{2 * number},1,{size[number]:.3f}")
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
-    raw = mne.io.RawArray(volts, mne.create_info(["LA1", "LA2"], 512.0, "seeg"), verbose="ERROR")
-    raw.save(tmp_path / "recording_raw.fif", verbose="ERROR")
-    config = BrainBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
-    for name, scale in (("run-a", "linear"), ("run-b", "log")):
-        torch.manual_seed(len(scale))
-        BrainBertModel(config).save_pretrained(tmp_path / name / "model")
-        BrainBertFeatureExtractor(scale=scale).save_pretrained(tmp_path / name / "model")
-    return tmp_path
+def folder(bursts, save_model):
+    save_model(bursts / "run-a" / "model", scale="linear")
+    save_model(bursts / "run-b" / "model", seed=1, scale="log")
+    return bursts
 
 
 @pytest.fixture
-def compare(as_a_program, folder, monkeypatch):
+def compare(run_in, folder):
     def compare(out, *flags):
-        program = importlib.import_module("compare_settings")
-        data = ["recording_raw.fif", "--labels", "labels.csv", "--window-s", "1"]
+        data = ["recording_raw.fif", "--labels", "values.csv", "--window-s", "1"]
         data += ["--folds", "2", "--reference", "none", "--line-frequency", "50"]
         quick = ["--draws", "50", "--jobs", "1", "--without", "spectrogram-time"]
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["compare_settings.py", *data, "--out", out, *quick, *flags])
-        program.main()
+        run_in(folder, "compare_settings", *data, "--out", out, *quick, *flags)
         return [(folder / out / f"settings.{kind}").read_text(encoding="utf-8") for kind in ("json", "html")]
 
     return compare
@@ -85,3 +61,9 @@ def test_models_are_named_by_what_tells_their_folders_apart(as_a_program, folder
     assert names_of(["run-b/model", "night/run-a/model"]) == ["run-b", "run-a"]
     with pytest.raises(ValueError, match="given twice"):
         names_of(["run-a/model", "night/../run-a/model"])
+
+
+def test_statistics_are_refused_where_no_input_has_those_of_the_recording(compare):
+    flags = ["--models", "run-a/model", "--minimum-recording-s", "20", "--normalizations", "corpus"]
+    with pytest.raises(ValueError, match=r"--minimum-recording-s belongs to models .* has clip and corpus"):
+        compare("refused", *flags)

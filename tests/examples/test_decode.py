@@ -10,10 +10,7 @@ import warnings
 import mne
 import numpy as np
 import pytest
-import torch
 from transformers import BertConfig, BertModel
-
-from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
 
 SECONDS = 130
 QUICK = ["--folds", "2", "--draws", "1000", "--jobs", "1", "--untrained-seeds", "1", "--reference", "none"]
@@ -42,7 +39,7 @@ def save_table(path, head, rows):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, save_model):
     """Two recordings, tables of their labels, and a model of one layer for 512 Hz."""
     folder = tmp_path_factory.mktemp("decode")
     label = np.random.default_rng(1).permutation(np.arange(SECONDS) % 2)
@@ -63,11 +60,7 @@ def folder(tmp_path_factory):
     close = [f"{second / 2},1,{names[second % SECONDS]},{second}" for second in range(40)]
     save_table(folder / "close.csv", "onset,duration,label,group", close)
     np.save(folder / "force.npy", np.repeat(label + 0.1 * np.random.default_rng(0).standard_normal(SECONDS), 10))
-    config = BrainBertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
-    torch.manual_seed(0)
-    BrainBertModel(config).save_pretrained(folder / "run" / "model")
-    front_end = BrainBertFeatureExtractor(sampling_rate=512, window_length=100, hop_length=12, scale="log")
-    front_end.save_pretrained(folder / "run" / "model")
+    save_model(folder / "run" / "model", sampling_rate=512, window_length=100, hop_length=12, scale="log")
     return folder
 
 
@@ -118,7 +111,7 @@ def test_a_recording_is_found_by_name_in_a_table_of_several(decode):
     alone = decode("alone", "--labels", "two.csv", *FEW, "spectrogram", "dimension")[0]
     assert (alone["task"]["windows"], len(alone["recordings"])) == ({"move": 65, "rest": 65}, 1)
     both = decode(
-        "both", "--labels", "two.csv", "--split", "leave_subject_out", "--pool-contacts",
+        "both", "--labels", "two.csv", "--split", "leave_subject_out", "--folds", "5", "--pool-contacts",
         "--classes", "rest", "move", *FEW, "spectrogram", "dimension",
         recordings=("night1.edf", "night2.edf"),
     )[0]  # fmt: skip
@@ -191,8 +184,30 @@ REFUSALS = {
         "Fold 1 trains on .* s and tests on .* s of recording .*: they share 256 samples",
     ),
     "no people": (
-        ["--labels", "words.csv", "--split", "leave_subject_out"],
+        ["--labels", "words.csv", "--split", "leave_subject_out", "--folds", "5"],
         "Of 1 recordings nobody said whose they are",
+    ),
+    "folds of one at a time": (
+        ["--labels", "words.csv", "--split", "paper"],
+        "--folds belongs to --split blocked or grouped or by_recording: leave it out.",
+    ),
+    "embargo of groups": (
+        ["--labels", "close.csv", "--split", "grouped", "--embargo-s", "0"],
+        "--embargo-s belongs to --split blocked: leave it out.",
+    ),
+    "blocks of groups": (
+        ["--labels", "close.csv", "--split", "grouped", "--blocks-per-fold", "1"],
+        "--blocks-per-fold belongs to --split blocked: leave it out.",
+    ),
+    "groups of blocks": (
+        ["--labels", "words.csv", "--group-name", "pair"],
+        "--group-name belongs to --split grouped: leave it out.",
+    ),
+    "column without table": (["--channel", "LA1", "--column", "loud"], "--column belongs to --labels with a table"),
+    "rate without signal": (["--labels", "words.csv", "--labels-rate", "10"], "--labels-rate belongs to a .npy signal"),
+    "statistics of clips": (
+        ["--labels", "words.csv", "--statistics", "whole-recording"],
+        "--statistics belongs to models with the normalization recording, and this has clip: leave it out.",
     ),
     "no such model": (["--labels", "words.csv", "--model", "./absent"], "There is no folder ./absent"),
     "run for a model": (

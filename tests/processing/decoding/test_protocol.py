@@ -226,6 +226,17 @@ def test_windows_that_no_encoder_can_embed_are_left_out_whatever_is_asked_for(pl
     assert task.problems[1, 3] == "flat"
 
 
+def test_fine_tuned_scores_are_judged_beside_the_frozen_encoder_and_what_was_left_out_is_said(values):
+    task, encoder = values
+    scores = np.tile(task.epochs.target, (2, 1))[..., None]
+    plan = Plan(controls=("band-power",), untrained_seeds=0, draws=100, **QUICK)
+    result = decode(task, encoder, plan, fine_tuned={"fine-tuned": [scores]})
+    assert score_of(result, "fine-tuned") == pytest.approx(1.0)
+    assert [each["control"] for each in result["differences"]] == ["pretrained", "band-power"]
+    assert result["verdict"].startswith("The fine-tuned encoder (Pearson r 1.000) beat all 2 of its controls")
+    assert any(warning.startswith("Left out on request: Linear, spectrogram, ") for warning in result["warnings"])
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
