@@ -24,6 +24,7 @@ from program import run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
+from brainbert.processing.corpora import seen_recordings
 from brainbert.processing.decoding import CONTROLS, Encoder, Plan, decode, write_report
 from brainbert.processing.decoding.labels import read_table
 
@@ -117,6 +118,7 @@ def about(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
         "steps": trained["steps"],
         "corpora": [corpus.get("fingerprint", "unknown") for corpus in trained["corpora"]],
     }
+    seen = (trained and seen_recordings(trained, [each["id"] for each in result["recordings"]])) or []
     name = Path(args.model).resolve().name if Path(args.model).is_dir() else args.model
     kept = {"leave_out", "window_s", "stride_s", "label_s", "threshold", "anchor", "pool_contacts", "blocks_per_fold"}
     kept |= {"minimum_recording_s", "untrained_seeds", "draws"}
@@ -125,7 +127,17 @@ def about(args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
         "task": result["task"] | {"labels": describe_labels(args)},
         "model": result["model"] | {"name": name, "pretraining": pretraining},
         "settings": conditioning_of(args) | {key: value for key, value in vars(args).items() if key in kept},
+        "warnings": result["warnings"] + [seen_before(len(seen), len(result["recordings"]))] * bool(seen),
     }
+
+
+def seen_before(seen: int, given: int) -> str:
+    """Return what a report says of recordings that pretraining used, too."""
+    which = "this recording" if given == 1 else f"{seen} of these {given} recordings"
+    return (
+        f"The encoder was pretrained on {which}, without labels: on recordings that it has not seen it may do worse, "
+        "and its untrained twins and the linear decoders had no such advantage."
+    )
 
 
 def read_regions(path: Path) -> dict[str, str]:

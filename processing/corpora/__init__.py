@@ -1,6 +1,7 @@
 """Corpora of clips as `datasets` folders: build, load, split, statistics."""
 
 from .build import build_corpus
+from .lineage import seen_recordings
 from .load import decode_signal, load_corpus, split_corpora, split_corpus
 from .parquet_shards import export_shards
 from .statistics import (
@@ -26,6 +27,7 @@ __all__ = [
     "load_shards",
     "load_statistics",
     "recording_statistics",
+    "seen_recordings",
     "shards_record",
     "split_corpora",
     "split_corpus",

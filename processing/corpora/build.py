@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..atomic import only_writer, remove_parts, written_whole
 from ..recordings import Recording
 from .card import write_card
+from .lineage import MARKS, recording_mark
 from .load import load_corpus
 from .shard import corpus_features, plain_history, write_shard
 from .statistics import recording_statistics, write_statistics
@@ -195,7 +196,8 @@ def _finish(out: Path, features: datasets.Features, settings: Mapping[str, Any],
     }
     # How the recordings were conditioned is in the card.
     short = {name: value for name, value in settings.items() if name != "conditioning"}
-    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **short, **totals})
+    marks = {MARKS: sorted(recording_mark(report["recording"]) for report in reports)}
+    _write_json(out / "corpus.json", {"fingerprint": fingerprint, **short, **totals, **marks})
     write_card(out, fingerprint=fingerprint, settings=settings, totals=totals, reports=reports)
     # The data set's own files come from `datasets`, for an empty one; only the list of shards is ours.
     with tempfile.TemporaryDirectory() as empty, _without_progress_bars():

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from transformers import BertConfig, BertModel
 
+from brainbert.processing.corpora.lineage import recording_mark
+from brainbert.processing.recordings import identify_recording
+
 SECONDS = 130
 QUICK = ["--folds", "2", "--draws", "1000", "--jobs", "1", "--untrained-seeds", "1", "--reference", "none"]
 QUICK += ["--line-frequency", "50", "--window-s", "1"]
@@ -105,6 +108,17 @@ def test_the_report_finds_the_contact_says_what_was_done_and_names_nobody(decode
     for text in (data.decode(), page.decode()):
         for private in ("Smith", "Jane", "2019-03-14", "14-MAR", "night1", "words", str(folder), folder.name):
             assert private not in text
+
+
+def test_the_report_warns_of_a_recording_that_the_encoder_was_pretrained_on(decode, folder, tmp_path):
+    shutil.copytree(folder / "run" / "model", tmp_path / "seen")
+    marks = [recording_mark(identify_recording(folder / "night1.edf"))]
+    record = {"steps": 4, "corpora": [{"fingerprint": "f", "recordings": 1, "recording_marks": marks}]}
+    (tmp_path / "seen" / "training_record.json").write_text(json.dumps(record))
+    flags = ("--labels", "words.csv", *FEW, "spectrogram", "dimension", "--model", tmp_path / "seen")
+    assert any("was pretrained on this recording" in said for said in decode(tmp_path / "1", *flags)[0]["warnings"])
+    other = decode(tmp_path / "2", *flags, recordings=("night2.edf",))[0]
+    assert not any("was pretrained on" in said for said in other["warnings"])
 
 
 def test_a_recording_is_found_by_name_in_a_table_of_several(decode):
