@@ -31,10 +31,13 @@ from .splits import (
     prove_disjoint,
 )
 from .systems import CONTROLS, Encoder, Task
+from .word_labels import NEUROPROBE_TASKS, PAPER_TASKS, WordTask, word_labels
 
 __all__ = [
     "CONTROLS",
     "LEFT_OUT",
+    "NEUROPROBE_TASKS",
+    "PAPER_TASKS",
     "Encoder",
     "Epochs",
     "Fold",
@@ -44,6 +47,7 @@ __all__ = [
     "Recipe",
     "Split",
     "Task",
+    "WordTask",
     "blocked",
     "by_recording",
     "contact_names",
@@ -67,5 +71,6 @@ __all__ = [
     "parts_folder",
     "prove_disjoint",
     "weights_sha256",
+    "word_labels",
     "write_report",
 ]
