@@ -5,6 +5,7 @@ rate: those come from the files beside it (brain_treebank_files.py).
 Source: Brain Treebank (Wang et al. 2024, arXiv 2411.08343, CC BY 4.0).
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from .brain_treebank_files import (
     read_regions,
     read_triggers,
     session_name,
+    small_files,
 )
 
 Session = tuple[int, int]
@@ -55,6 +57,7 @@ _FILE = re.compile(r"sub_(\d+)_trial(\d{3})\.h5")
 _CHUNK_CACHE_BYTES = 2**20
 _USUAL_S = 1.7 * 3600  # 43 h in 26 sessions
 _VALUE_BYTES = 4
+_SAMPLED_PARTS, _SAMPLED_BYTES = 64, 2**16  # 4 MiB of a file, spread over it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +173,8 @@ def pretraining_sessions(
     if seen and not allow_neuroprobe:
         raise ValueError(
             f"Sessions {_listed(seen)} are those that Neuroprobe tests on, which weights of an entry may not have "
-            "seen; take among=WITHOUT_NEUROPROBE, or allow_neuroprobe=True, as the paper's own pretraining needs, and "
-            "say so with the weights."
+            "seen; take among=WITHOUT_NEUROPROBE (--neuroprobe-safe), or, as the paper's own pretraining needs, "
+            "allow_neuroprobe=True (--allow-neuroprobe), and say so with the weights."
         )
     if not found:
         raise ValueError(f"None of the sessions {_listed(among)} is there; copy some, or name others with among=...")
@@ -221,6 +224,25 @@ def session_facts(root: str | Path, subject: int, trial: int) -> SessionFacts:
         bytes=size,
         estimated=tuple(estimated),
     )
+
+
+def session_fingerprint(root: str | Path, subject: int, trial: int) -> str:
+    """Return a hash of what a session is made of: its small files, and a sample of the file of its voltage.
+
+    Who keeps results tells with it whether they are still of the same data. Raises FileNotFoundError for a session
+    without voltage.
+    """
+    root = Path(root)
+    found, path = hashlib.sha256(), _path_of(root, subject, trial)
+    size = path.stat().st_size
+    found.update(f"{size}".encode())
+    with path.open("rb") as file:
+        for part in range(_SAMPLED_PARTS):
+            file.seek(max(0, size - _SAMPLED_BYTES) * part // (_SAMPLED_PARTS - 1))
+            found.update(file.read(_SAMPLED_BYTES))
+    for small in small_files(root, subject, trial):
+        found.update(small.name.encode() + (small.read_bytes() if small.is_file() else b""))
+    return found.hexdigest()
 
 
 class _Samples:

@@ -60,6 +60,21 @@ def session_name(subject: int, trial: int) -> str:
     return f"sub_{subject}_trial{trial:03}"
 
 
+def small_files(root: Path, subject: int, trial: int) -> list[Path]:
+    """Return all files of a session but its voltage, whether they are there or not."""
+    name, person = session_name(subject, trial), f"sub_{subject}"
+    about = root / "subject_metadata" / f"{name}_metadata.json"
+    return [
+        root / "electrode_labels" / person / "electrode_labels.json",
+        root / "corrupted_elec.json",
+        root / "localization" / person / "depth-wm.csv",
+        root / "localization" / "elec_coords_full.csv",
+        root / "subject_timings" / f"{name}_timings.csv",
+        about,
+        *([root / "transcripts" / read_movie(root, subject, trial) / "features.csv"] if about.is_file() else []),
+    ]
+
+
 def clean_label(label: str) -> str:
     """Return the name of a contact without the marks * # _ that the files put anywhere in it."""
     return label.translate(str.maketrans("", "", "*#_")).strip()
@@ -102,18 +117,19 @@ def read_positions(root: Path, subject: int) -> dict[str, tuple[float, float, fl
     """Return the position of each contact that has one, in millimetres, MNI."""
     path = root / "localization" / "elec_coords_full.csv"
     found = {}
-    for row in read_rows(path, columns=("Subject", "Electrode", "X", "Y", "Z")):
-        if row["Subject"] == f"sub_{subject}" and row["X"] and row["Y"] and row["Z"]:
-            x, y, z = (_number(row[axis], path) for axis in "XYZ")
-            found[clean_label(row["Electrode"])] = x, y, z
+    cells = read_columns(path, columns=("Subject", "Electrode", "X", "Y", "Z"))
+    for whose, label, *place in zip(*cells.values(), strict=True):
+        if whose == f"sub_{subject}" and all(place):
+            x, y, z = (_number(cell, path) for cell in place)
+            found[clean_label(label)] = x, y, z
     return found
 
 
 def read_regions(root: Path, subject: int, *, atlas: str) -> dict[str, str]:
     """Return the region of each contact that has one, in an atlas that is a column of the file."""
     path = root / "localization" / f"sub_{subject}" / "depth-wm.csv"
-    rows = read_rows(path, columns=("Electrode", atlas))
-    return {clean_label(row["Electrode"]): row[atlas] for row in rows if row[atlas]}
+    cells = read_columns(path, columns=("Electrode", atlas))
+    return {clean_label(label): region for label, region in zip(*cells.values(), strict=True) if region}
 
 
 def read_triggers(root: Path, subject: int, trial: int) -> Triggers:
@@ -124,9 +140,8 @@ def read_triggers(root: Path, subject: int, trial: int) -> Triggers:
     Raises FileNotFoundError, and ValueError for fewer than two triggers, times that go back, and another rate.
     """
     path = root / "subject_timings" / f"{session_name(subject, trial)}_timings.csv"
-    rows = read_rows(path, columns=("movie_time", "index"))
-    columns = [[_number(row[name] or "nan", path) for row in rows] for name in ("movie_time", "index")]
-    movie_s, sample = (np.array(column, dtype=np.float64) for column in columns)
+    cells = read_columns(path, columns=("movie_time", "index"))
+    movie_s, sample = (np.array([_number(cell or "nan", path) for cell in column]) for column in cells.values())
     known = np.isfinite(movie_s) & np.isfinite(sample)
     movie_s, sample = movie_s[known], sample[known]
     if len(movie_s) < 2 or movie_s[-1] <= movie_s[0]:
@@ -151,10 +166,10 @@ def read_triggers(root: Path, subject: int, trial: int) -> Triggers:
     return Triggers(movie_s=movie_s, sample=sample, sampling_rate=nominal, measured_rate=measured)
 
 
-def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of a table as column -> cell, without spaces around them.
+def read_columns(path: Path, *, columns: tuple[str, ...], others: bool = False) -> dict[str, list[str]]:
+    """Return columns of a table, column -> cells without spaces around them.
 
-    columns: those that it must have.
+    columns: those that it must have. others: whether all others come with them, in the order of the table.
     Raises FileNotFoundError, and ValueError for a table that is broken or lacks one of these.
     """
     _require(path)
@@ -173,7 +188,8 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[dict[str, str]]:
             f"Row {uneven} of {path.name!r} has {len(lines[uneven])} cells and the head line {len(head)}; copy the "
             "file again."
         )
-    return [dict(zip(head, (cell.strip() for cell in line), strict=True)) for line in lines[1:]]
+    cells = dict(zip(head, zip(*lines, strict=True), strict=True))
+    return {name: [cell.strip() for cell in cells[name][1:]] for name in (head if others else columns)}
 
 
 def _read_json(path: Path) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .brain_treebank_files import read_movie, read_rows, read_triggers
+from .brain_treebank_files import read_columns, read_movie, read_triggers
 
 _TEXT = frozenset({"text", "sentence", "pos", "deprel", "lemma", "speaker"})
 _MAY_BE_MISSING = frozenset({"word_diff", "onset_diff"})  # they are, wherever a sentence begins
@@ -164,13 +164,14 @@ def _read_features(
     path: Path,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], dict[str, NDArray[Any]]]:
     """Return the names of the rows, their start and end in seconds of the movie, and all other columns."""
-    rows = read_rows(path, columns=("text", "start", "end", "sentence"))
-    if not rows or (index := next(iter(rows[0]))) not in ("Unnamed: 0", ""):
+    cells = read_columns(path, columns=("text", "start", "end", "sentence"), others=True)
+    index, count = next(iter(cells)), len(cells["text"])
+    if not count or index not in ("Unnamed: 0", ""):
         raise ValueError(
-            f"{path.name!r} of the movie {path.parent.name!r} has {len(rows)} words and should begin with a column "
+            f"{path.name!r} of the movie {path.parent.name!r} has {count} words and should begin with a column "
             "'Unnamed: 0'; copy the file again."
         )
-    columns = {name: _column([row[name] for row in rows], is_text=name in _TEXT) for name in rows[0]}
+    columns = {name: _column(column, is_text=name in _TEXT) for name, column in cells.items()}
     wrong = [name for name in (index, "start", "end") if columns[name].dtype.kind != "f"]
     if wrong or not np.isfinite(columns[index]).all():
         raise ValueError(

@@ -1,11 +1,4 @@
-"""Labels from words: rules on small numbers, the paper's tasks, and Neuroprobe's beside its own package."""
-
-import csv
-import importlib
-import importlib.util
-import json
-from pathlib import Path
-from types import SimpleNamespace
+"""Labels from words: rules on small numbers, and the paper's tasks."""
 
 import numpy as np
 import pytest
@@ -24,10 +17,6 @@ from brainbert.processing.decoding.word_labels import (
     word_labels,
 )
 from brainbert.processing.recordings import RecordingHeader
-
-PACKAGE = importlib.util.find_spec("neuroprobe")
-SESSION = (6, 4)  # the shortest table
-MOVIE = "coraline"
 
 
 def make_words(count=8, *, gap_s=10.0, **columns) -> Words:
@@ -147,89 +136,3 @@ def test_epochs_begin_where_the_labels_do():
     epochs = make_epochs([labels], [header], window_s=5, classes=PAPER_TASKS["speech"].classes)
     assert epochs.start.tolist() == sorted(np.round(100 * labels.onset_s).astype(int).tolist())
     assert epochs.counts() == {"silence": 11, "speech": 12}
-
-
-# ---- beside the package ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def table():
-    """The package's words of a session, and features for them that are drawn at random, with ties."""
-    folder = Path(PACKAGE.origin).parent / "braintreebank_features_time_alignment"
-    with (folder / f"subject{SESSION[0]}_trial{SESSION[1]}_words_df.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[:900]
-    rng = np.random.default_rng(0)
-    numbers = {task.feature for task in NEUROPROBE_TASKS.values()} - {None, "pos", "word_gap", "enhanced_pitch"}
-    features = {name: rng.gamma(2, size=len(rows)).round(2) for name in sorted(numbers)}
-    for name, most in (("is_onset", 2), ("bin_head", 2), ("idx_in_sentence", 4), ("face_num", 3)):
-        features[name] = rng.integers(0, most, len(rows)).astype(float)
-    features["pos"] = rng.choice(["NOUN", "VERB", "DET"], len(rows))
-    features["sentence"] = np.repeat(np.arange(len(rows)), rng.integers(1, 8, len(rows)))[: len(rows)].astype(str)
-    return rows, features
-
-
-@pytest.fixture
-def benchmark(table, tmp_path, monkeypatch):
-    """Return a function that makes the package's data set of a task from these words, all of them."""
-    rows, features = table
-    monkeypatch.setenv("ROOT_DIR_BRAINTREEBANK", str(tmp_path))
-    datasets = importlib.import_module("neuroprobe.datasets")
-    header, *cells = ["Unnamed: 0", *features], *zip(*features.values(), strict=True)
-    (tmp_path / "transcripts" / MOVIE).mkdir(parents=True)
-    with (tmp_path / "transcripts" / MOVIE / "features.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows((row["original_index"], *cell) for row, cell in zip(rows, cells, strict=True))
-    (tmp_path / "tables").mkdir()
-    for kind in ("words", "nonverbal"):
-        name = f"subject{SESSION[0]}_trial{SESSION[1]}_{kind}_df.csv"
-        lines = (Path(datasets.SAVE_SUBJECT_TRIAL_DF_DIR) / name).read_text().splitlines()
-        last = int(float(rows[-1]["est_idx"]))
-        kept = lines[: len(rows) + 1]
-        if kind == "nonverbal":
-            kept = [lines[0], *(line for line in lines[1:] if float(line.split(",")[2]) < last)]
-        (tmp_path / "tables" / name).write_text("\n".join(kept) + "\n")
-    monkeypatch.setattr(datasets, "ROOT_DIR", str(tmp_path))
-    monkeypatch.setattr(datasets, "SAVE_SUBJECT_TRIAL_DF_DIR", str(tmp_path / "tables"))
-    subject = SimpleNamespace(
-        subject_id=SESSION[0],
-        subject_identifier=f"btbank{SESSION[0]}",
-        electrode_labels=["A1"],
-        get_electrode_coordinates=lambda: np.zeros((1, 3)),
-        load_neural_data=lambda *_, **__: None,
-    )
-    return lambda task: datasets.BrainTreebankSubjectTrialBenchmarkDataset(
-        subject, SESSION[1], None, task, output_indices=True, lite=False
-    )
-
-
-@pytest.mark.skipif(PACKAGE is None, reason="needs the neuroprobe package")
-@pytest.mark.parametrize("task", NEUROPROBE_TASKS)
-def test_windows_and_labels_of_neuroprobe_are_those_of_its_package(table, benchmark, task):
-    rows, features = table
-    start_s, end_s, sample, end_sample = (
-        np.array([float(row[name]) for row in rows]) for name in ("start", "end", "est_idx", "est_end_idx")
-    )
-    with (Path(PACKAGE.origin).parent / "pitch_volume_features" / f"{MOVIE}_pitch_volume_features.json").open() as file:
-        pitches = {f"{float(time):.5f}": about["enhanced_pitch"] for time, about in json.load(file).items()}
-    words = Words(
-        start_s=start_s,
-        end_s=end_s,
-        sample=sample.astype(np.int64),
-        end_sample=end_sample.astype(np.int64),
-        index=np.array([int(row["original_index"]) for row in rows]),
-        sampling_rate=2048.0,
-        columns=features,
-    ).with_column("enhanced_pitch", [pitches[f"{time:.5f}"] for time in start_s])
-    labels = word_labels(words, NEUROPROBE_TASKS[task], before_s=0, after_s=1)
-    classes = NEUROPROBE_TASKS[task].classes
-    ours = {
-        (round(onset_s * 2048), classes.index(value))
-        for onset_s, value in zip(labels.onset_s, labels.values.tolist(), strict=True)
-    }
-    theirs = [(int(item["data"][0]), item["label"]) for item in benchmark(task)]
-    assert len(theirs) > 100
-    assert set(theirs) <= ours
-    # The package takes as many of each class as the smaller has, and draws these from the other.
-    counts = np.bincount([label for _, label in ours])
-    assert len(theirs) == 2 * counts.min()
