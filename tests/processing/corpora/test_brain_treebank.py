@@ -50,9 +50,7 @@ def test_a_folder_without_sessions_is_refused(tmp_path):
 def test_sessions_that_neuroprobe_tests_on_are_refused_for_pretraining_by_name(write_session):
     write_session(2, 4)
     root = write_session(2, 5)
-    with pytest.raises(
-        ValueError, match=r"^Sessions 2_4 are those .*among=WITHOUT_NEUROPROBE .*allow_neuroprobe=True"
-    ):
+    with pytest.raises(ValueError, match=r"^Sessions 2_4 are those .*among=WITHOUT_NEUROPROBE .*allow_neuroprobe=True"):
         pretraining_sessions(root)
 
 
