@@ -21,15 +21,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from neuroprobe_systems import add_system_arguments, make_systems, session_of
+from neuroprobe_systems import make_systems, row_of, session_of
 from numpy.typing import NDArray
 from program import HelpFormatter, run
 
-from brainbert.processing.corpora.brain_treebank import open_session
+from brainbert.modeling_brainbert import PRESETS
+from brainbert.processing.corpora.brain_treebank import Session, open_session
 from brainbert.processing.decoding.frame_features import magnitudes
-from brainbert.processing.decoding.neuroprobe_run import Evaluation, Settings
+from brainbert.processing.decoding.neuroprobe_run import Evaluation, Settings, System
 from brainbert.processing.decoding.neuroprobe_signal import choose_contacts
-from brainbert.processing.decoding.neuroprobe_windows import Neuroprobe, ProbeFold, Session, session_name
+from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Neuroprobe, ProbeFold, session_name
 from brainbert.processing.decoding.population import flattened, same_contacts
 from brainbert.processing.recordings import RecordingStream
 
@@ -38,13 +39,14 @@ def main() -> None:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     benchmark = Neuroprobe(args.root, nano=args.nano)
-    (system,) = make_systems(args)
-    settings = Settings(normalization="clip", variant="no_boundary", features=args.features)
+    system = system_of(args)
+    settings = Settings(normalization="clip", variant="no_boundary", features=args.features or "mean")
     folds = {split: folds_of(benchmark, split, args.session) for split in args.splits}
     windows = {
         split: sum(len(fold.train.start) + len(fold.test.start) for fold in found) for split, found in folds.items()
     }
-    drawn = np.random.default_rng(0).permutation(np.concatenate([fold.test.start for fold in folds["Within-Session"]]))
+    within = folds_of(benchmark, "Within-Session", args.session)  # whose windows are drawn from
+    drawn = np.random.default_rng(0).permutation(np.concatenate([fold.test.start for fold in within]))
     first, second = drawn[: args.windows], drawn[args.windows : 2 * args.windows]
     with tempfile.TemporaryDirectory(dir=args.cache) as folder:
         evaluation = Evaluation(
@@ -56,7 +58,7 @@ def main() -> None:
         one_by_one = [seconds_a_window(evaluation, recording, first)]
         del recording
         with Memory() as memory:
-            once = Once(evaluation, args.session, folds["Within-Session"])
+            once = Once(evaluation, args.session, within)
         recording = loaded(evaluation, args.session)
         one_by_one.append(seconds_a_window(evaluation, recording, second))
     window_s = float(np.mean(one_by_one))
@@ -156,6 +158,17 @@ def seconds_a_window(evaluation: Evaluation, recording: RecordingStream, starts:
     return (time.process_time() - begun) / len(starts)
 
 
+def system_of(args: argparse.Namespace) -> System:
+    """Return what is measured; refuse what cannot be measured window by window, and flags that would do nothing."""
+    model = row_of(args.model)[1]
+    if model in ("band-power", "waveform"):
+        raise ValueError(f"{model} is not measured here: choose a model folder, untrained or spectrogram.")
+    if model == "spectrogram" and args.features:
+        raise ValueError("--features is of encoders, and --model names spectrogram: leave it out.")
+    (system,) = make_systems([args.model], preset=args.preset)
+    return system
+
+
 def folds_of(benchmark: Neuroprobe, split: str, session: Session) -> list[ProbeFold]:
     """Return the folds of all tasks."""
     return [fold for task in benchmark.tasks for fold in benchmark.folds(split, task, session)]
@@ -166,9 +179,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("root", type=Path, help="folder of Brain Treebank")
     parser.add_argument("--session", type=session_of, required=True, metavar="S_T", help="such as 4_0")
     parser.add_argument("--nano", action="store_true", help="Neuroprobe Nano instead of Lite")
-    parser.add_argument("--splits", nargs="+", default=["Within-Session"], metavar="SPLIT", help="that are counted")
-    add_system_arguments(parser)
-    parser.add_argument("--features", choices=("frames", "mean"), default="mean", help="of an encoder")
+    parser.add_argument(
+        "--splits", nargs="+", choices=SPLITS, default=["Within-Session"], metavar="SPLIT", help="that are counted"
+    )
+    parser.add_argument("--model", required=True, metavar="ROW", help="a folder, NAME=FOLDER, untrained or spectrogram")
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="size of untrained")
+    parser.add_argument("--features", choices=("frames", "mean"), help="of an encoder; mean if not given")
     parser.add_argument("--windows", type=int, default=100, help="that are measured one by one, before and after")
     parser.add_argument("--cache", type=Path, help="folder for a temporary cache")
     parser.add_argument("--threads", type=int, default=2, help="of torch")

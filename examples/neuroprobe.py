@@ -20,7 +20,8 @@ The features of a session are computed once, for all its windows, and kept in OU
 OUT/results. Stopped, the same command goes on. --dry-run says what there is to do and how large it is.
 
 With --author the folder of an entry is written for each row and checked as the leaderboard does; the name signs its
-attestation, which says which sessions the weights have seen.
+attestation, which says which sessions the weights have seen. What is not all of Lite is not an entry: with --partial
+its folder is written too, and its name says PARTIAL, and Nano.
 """
 
 import argparse
@@ -28,19 +29,20 @@ import resource
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from neuroprobe_systems import make_systems, parse_arguments, settings_of
+from neuroprobe_systems import make_systems, parse_arguments, refuse_idle, settings_of
 from program import run
 
-from brainbert.processing.corpora.brain_treebank import find_sessions
+from brainbert.processing.corpora.brain_treebank import Session, find_sessions
 from brainbert.processing.decoding.neuroprobe_page import write_table
 from brainbert.processing.decoding.neuroprobe_run import Evaluation, Settings, System
 from brainbert.processing.decoding.neuroprobe_run import settings_as_json as as_json
 from brainbert.processing.decoding.neuroprobe_signal import alone
 from brainbert.processing.decoding.neuroprobe_table import as_text, summarise, verdicts
-from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Neuroprobe, Session, session_name
+from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Neuroprobe, session_name
 from brainbert.processing.decoding.submission import (
     Entry,
     check_submission,
@@ -53,11 +55,19 @@ Work = list[tuple[str, Session]]  # split, session that it tests on
 
 def main() -> None:
     args = parse_arguments(__doc__)
+    refuse_idle(args)
     settings = settings_of(args)
     benchmark = Neuroprobe(args.root, nano=args.nano)
     tasks = chosen(args.tasks, list(benchmark.tasks), what="task")
     work = plan_work(args, benchmark)
-    systems = make_systems(args)
+    systems = make_systems(
+        args.model,
+        preset=args.preset,
+        seed=args.seed,
+        device=args.device,
+        description=args.description,
+        seen=args.seen,
+    )
     refuse_entry(args, settings, systems, work, tasks)
     kept = {"out": args.out, "cache": args.cache or args.out / "cache", "tasks": tasks, "device": args.device}
     evaluations = [Evaluation(benchmark, system, settings, **kept) for system in systems]
@@ -207,12 +217,18 @@ def say_plan(evaluations: list[Evaluation], work: Work, *, drop: bool) -> None:
                 f"{evaluation.width(windows.length)} features, {size / 2**30:.2f} GiB"
             )
             total, largest = total + size, max(largest, size)
-    # Blocks and the whole lie side by side while a session is put together.
-    room = (min(total, 3 * largest) if drop else total) + largest
+    # What an earlier run with other settings left counts too: better too little refused than a run that cannot go on.
     folder = evaluations[0].cache
+    whole, parts = (sum(path.stat().st_size for path in folder.glob(name)) for name in ("*.npy", "*.parts/*.npy"))
+    left = max(0, (min(total, 3 * largest) if drop else total) - whole)
+    # Blocks and the whole lie side by side while a session is put together.
+    room = max(0, left + min(left, largest) - parts)
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     free = shutil.disk_usage(existing).free
-    print(f"{len(needed)} sessions; {room / 2**30:.2f} GiB on disk at most, {free / 2**30:.0f} GiB are free")
+    print(
+        f"{len(needed)} sessions; {room / 2**30:.2f} GiB on disk at most, besides {(whole + parts) / 2**30:.2f} in the "
+        f"cache already; {free / 2**30:.0f} GiB are free"
+    )
     if room > free:
         raise ValueError(
             f"The features need {room / 2**30:.0f} GiB and {free / 2**30:.0f} GiB are free: use --drop-features, "
@@ -241,7 +257,7 @@ def notes(
                 f"{session_name(session)}: {len(used)} of the package's {len(listed)} contacts; the others are "
                 "corrupted or not in ROOT."
             )
-        if evaluations[0].reference == "laplacian" and (single := alone(used)):
+        if any(each.reference == "laplacian" for each in evaluations) and (single := alone(used)):
             found.append(f"{session_name(session)}: no neighbour, so no Laplacian: {', '.join(single)}.")
     for row in table["rows"]:
         if number := max((of["without_signal"] for of in row["splits"].values()), default=0):
@@ -263,18 +279,19 @@ def submit(args: argparse.Namespace, benchmark: Neuroprobe, system: System, resu
     assert system.seen is not None  # refused before
     lite = Neuroprobe(args.root)
     entry = Entry(
-        model_name=system.name,
-        description=system.description,
+        model_name=f"{system.name} Nano" if benchmark.nano else system.name,
+        description=f"{system.description}. Neuroprobe Nano" if benchmark.nano else system.description,
         author=tuple(args.author),
-        organization=args.organization,
-        organization_url=args.organization_url,
+        organization=args.organization or "-",
+        organization_url=args.organization_url or "-",
         seen=system.seen,
-        day=args.date,
+        day=args.date or date.today(),
         **({"publication": args.publication.read_text(encoding="utf-8")} if args.publication else {}),
     )
-    tasks = list(dict.fromkeys(result["task"] for result in results))
-    path = write_submission(results, args.out, entry, tasks=tasks, forbidden=lite.sessions)
-    scores = ", ".join(f"{split} {score:.3f}" for split, score in check_submission(path, tasks=tasks).items())
+    whole = {"tasks": list(lite.tasks), "expected": {split: lite.tested(split) for split in SPLITS}}
+    path = write_submission(results, args.out, entry, forbidden=lite.sessions, partial=args.partial, **whole)
+    found = check_submission(path, partial=args.partial, **whole)
+    scores = ", ".join(f"{split} {score:.3f}" for split, score in found.items())
     print(f"{path}: {scores}")
     if lacking := lacking_in(args.root, results):
         print(f"  NOT COMPLETE, not to be submitted: {len(lacking)} results are missing, the first {lacking[0]}.")

@@ -3,6 +3,8 @@
 import argparse
 import json
 import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,10 +15,11 @@ from program import HelpFormatter
 from transformers import AutoFeatureExtractor, AutoModel
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
+from brainbert.processing.corpora.brain_treebank import SESSIONS, Session
 from brainbert.processing.decoding.encoder_features import untrained_twin
 from brainbert.processing.decoding.neuroprobe_run import ENTRIES, LINEAR, Settings, System
-from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Session
-from brainbert.processing.decoding.submission import RELEASED, sessions_in_record
+from brainbert.processing.decoding.neuroprobe_windows import SPLITS, session_name
+from brainbert.processing.decoding.submission import RELEASED, sessions_among, sessions_in_record
 
 LINES = {
     "spectrogram": "Linear decoder of Laplacian spectrograms",
@@ -40,35 +43,84 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
-def make_systems(args: argparse.Namespace) -> list[System]:
-    """Return a system for each --model, encoders read and checked."""
-    names = [model.partition("=")[0] if "=" in model else model for model in args.model]
-    folders = [model.partition("=")[2] or model for model in args.model]
-    encoders = {folder: load(folder, args.device) for folder in folders if folder not in (*LINEAR, "untrained")}
+def make_systems(
+    models: Sequence[str],
+    *,
+    preset: str | None,
+    seed: int = 0,
+    device: str = "cpu",
+    description: str | None = None,
+    seen: Sequence[str] | None = None,
+) -> list[System]:
+    """Return a system for each of --model, encoders read and checked; arguments are the flags of these names.
+
+    Raises ValueError for flags that would do nothing, and for `seen` that contradicts a model's record.
+    """
+    rows = [row_of(model) for model in models]
+    labels = [label for label, _ in rows]
+    if repeated := [label for label in labels if labels.count(label) > 1]:
+        raise ValueError(f"Two rows are called {repeated[0]}: name them, --model a=FOLDER b=FOLDER.")
+    folders = {label: folder for label, folder in rows if folder not in (*LINEAR, "untrained")}
+    if preset and (folders or "untrained" not in labels):
+        raise ValueError("--preset is of untrained where --model names no folder: leave it out.")
+    if description and not folders:
+        raise ValueError("--description is of model folders, and --model names none: leave it out.")
+    told = seen_by_name(seen, folders) if seen else {}
+    encoders = {label: load(folder, device) for label, folder in folders.items()}
     systems = []
-    for name, folder in zip(names, folders, strict=True):
+    for label, folder in rows:
         if folder in LINEAR:
             systems.append(System(name=folder, description=f"{LINES[folder]}, logistic regression"))
         elif folder == "untrained":
-            model, extractor = next(iter(encoders.values()), None) or from_preset(args.preset, args.device)
-            description = f"BrainBERT untrained: {sum(each.numel() for each in model.parameters()):,} random weights"
-            twin = untrained_twin(model, args.seed)
-            systems.append(System(name="untrained", description=description, model=twin, extractor=extractor))
+            model, extractor = next(iter(encoders.values()), None) or from_preset(preset, device)
+            about = f"BrainBERT untrained: {sum(each.numel() for each in model.parameters()):,} random weights"
+            twin = untrained_twin(model, seed)
+            systems.append(System(name="untrained", description=about, model=twin, extractor=extractor))
         else:
-            model, extractor = encoders[folder]
+            model, extractor = encoders[label]
             systems.append(
                 System(
-                    name=label_of(name, folder),
-                    description=args.description or "BrainBERT, frozen, with the head of Neuroprobe's examples",
+                    name=label,
+                    description=description or "BrainBERT, frozen, with the head of Neuroprobe's examples",
                     model=model,
                     extractor=extractor,
-                    seen=_seen(args.seen) if args.seen else sessions_of(folder),
+                    seen=told[label] if label in told else sessions_in_record(record_of(folder)),
                 )
             )
-    labels = [system.name for system in systems]
-    if repeated := [label for label in labels if labels.count(label) > 1]:
-        raise ValueError(f"Two rows are called {repeated[0]}: name them, --model a=FOLDER b=FOLDER.")
     return systems
+
+
+def row_of(model: str) -> tuple[str, str]:
+    """Return what a row is called and what it is of: a folder, untrained or one of LINEAR."""
+    name, sign, folder = model.partition("=")
+    folder = folder if sign else model
+    return (folder if folder in (*LINEAR, "untrained") else label_of(name if sign else folder, folder)), folder
+
+
+def seen_by_name(given: Sequence[str], folders: Mapping[str, str]) -> dict[str, tuple[Session, ...]]:
+    """Return name → sessions of --seen, such as 1_0 2_1, or ours=1_0 theirs=released. folders: name → folder."""
+    if not folders:
+        raise ValueError("--seen is of the weights of model folders, and --model names none: leave it out.")
+    if len(folders) > 1 and not all("=" in each for each in given):
+        example = " ".join(f"{name}={what}" for name, what in zip(folders, ("1_0", "released"), strict=False))
+        raise ValueError(
+            f"--seen does not say of which of the {len(folders)} models: name it each time, as in --seen {example}."
+        )
+    texts: dict[str, list[str]] = defaultdict(list)
+    for each in given:
+        name, _, text = each.rpartition("=")
+        name = name or next(iter(folders))
+        if name not in folders:
+            raise ValueError(f"--seen names {name}, and the models are called {', '.join(folders)}.")
+        texts[name].append(text)
+    found = {name: _seen(of) for name, of in texts.items()}
+    for name, sessions in found.items():
+        if untold := [each for each in sessions_among(record_of(folders[name])) if each not in sessions]:
+            raise ValueError(
+                f"--seen leaves out {', '.join(map(session_name, untold))}, which {name} was trained on by its "
+                "training_record.json: name that too, or leave --seen out."
+            )
+    return found
 
 
 def load(folder: str, device: str) -> tuple[Any, Any]:
@@ -94,9 +146,25 @@ def label_of(name: str, folder: str) -> str:
     return parts[-2] if parts[-1] == "model" and len(parts) > 2 else parts[-1]
 
 
-def sessions_of(folder: str) -> tuple[Session, ...] | None:
+def record_of(folder: str) -> dict[str, Any]:
+    """Return the training record of a model, empty where it has none."""
     path = Path(folder) / "training_record.json"
-    return sessions_in_record(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def refuse_idle(args: argparse.Namespace) -> None:
+    """Raise ValueError for a flag that would do nothing beside the others."""
+    of_entry = ("organization", "organization_url", "date", "publication", "partial", "description")
+    if not args.author and (idle := [name for name in of_entry if getattr(args, name)]):
+        raise ValueError(f"{_flag(idle[0])} is of a leaderboard entry: give --author FIRST LAST too, or leave it out.")
+    of_encoder = ("normalization", "variant", "scale", "features", "context_s")
+    idle = [name for name in of_encoder if getattr(args, name) is not None]
+    if idle and all(row_of(model)[1] in LINEAR for model in args.model):
+        raise ValueError(f"{_flag(idle[0])} is of encoders, and --model names none: leave it out.")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 class _HelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -107,7 +175,19 @@ def parse_arguments(doc: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=_HelpFormatter)
     parser.add_argument("root", type=Path, help="folder of Brain Treebank, as it was published")
     parser.add_argument("--out", type=Path, required=True, help="folder for table.html, results, cache and entries")
-    add_system_arguments(parser)
+    group = parser.add_argument_group("rows of the table")
+    group.add_argument(
+        "--model", nargs="+", required=True, metavar="ROW", help="folders, NAME=FOLDER, untrained, " + ", ".join(LINEAR)
+    )
+    group.add_argument("--preset", choices=tuple(PRESETS), help="size of untrained, where there is no model folder")
+    group.add_argument("--seed", type=int, default=0, help="of untrained weights")
+    group.add_argument(
+        "--seen",
+        nargs="+",
+        metavar="S_T",
+        help="sessions that the weights were trained on, such as 1_0 2_1; released: those of the authors' weights; "
+        "none; of several models ours=1_0 theirs=released; if not given, what training_record.json says",
+    )
     group = parser.add_argument_group("what is evaluated")
     group.add_argument("--nano", action="store_true", help="Neuroprobe Nano instead of Lite; it has no Cross-Session")
     group.add_argument("--splits", nargs="+", metavar="SPLIT", help=f"{', '.join(SPLITS)}; all that there are")
@@ -131,6 +211,7 @@ def parse_arguments(doc: str | None) -> argparse.Namespace:
         "--context-s", type=float, help="seconds on both sides that the encoder also sees; an entry has none"
     )
     group = parser.add_argument_group("computing")
+    group.add_argument("--device", default="cpu", help="torch device of encoder, front end and products")
     group.add_argument("--cache", type=Path, help="folder for features; OUT/cache if not given")
     group.add_argument(
         "--drop-features", action="store_true", help="delete those of a session when nothing needs them any more"
@@ -138,31 +219,15 @@ def parse_arguments(doc: str | None) -> argparse.Namespace:
     group.add_argument("--dry-run", action="store_true", help="say what there is to do and how large it is, and end")
     group = parser.add_argument_group("entry of the leaderboard, written and checked when --author is given")
     group.add_argument("--author", nargs=2, metavar=("FIRST", "LAST"), help="who signs the attestation")
-    group.add_argument("--organization", default="-", help="short")
-    group.add_argument("--organization-url", default="-", help="its address")
-    group.add_argument("--date", type=date.fromisoformat, default=date.today(), help="YYYY-MM-DD")
+    group.add_argument("--organization", help="short; - if not given")
+    group.add_argument("--organization-url", help="its address; - if not given")
+    group.add_argument("--date", type=date.fromisoformat, help="YYYY-MM-DD; today if not given")
     group.add_argument("--publication", type=Path, help="BibTeX file; BrainBERT's if not given")
-    group.add_argument("--partial", action="store_true", help="write the folder although results are missing")
+    group.add_argument("--description", help="of the models, one sentence")
+    group.add_argument(
+        "--partial", action="store_true", help="write the folder although results are missing; its name says so"
+    )
     return parser.parse_args()
-
-
-def add_system_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `make_systems` needs."""
-    group = parser.add_argument_group("rows of the table")
-    group.add_argument(
-        "--model", nargs="+", required=True, metavar="ROW", help="folders, NAME=FOLDER, untrained, " + ", ".join(LINEAR)
-    )
-    group.add_argument("--preset", choices=tuple(PRESETS), help="size of untrained, where there is no model folder")
-    group.add_argument("--seed", type=int, default=0, help="of untrained weights")
-    group.add_argument("--description", help="of the models, one sentence for an entry")
-    group.add_argument(
-        "--seen",
-        nargs="+",
-        metavar="S_T",
-        help="sessions that the weights were trained on, such as 1_0 2_1; released: those of the authors' weights; "
-        "none; if not given, what training_record.json says",
-    )
-    group.add_argument("--device", default="cpu", help="torch device of encoder, front end and products")
 
 
 def session_of(text: str) -> Session:
@@ -172,12 +237,19 @@ def session_of(text: str) -> Session:
     return int(found[1]), int(found[2])
 
 
-def _seen(given: list[str]) -> tuple[Session, ...]:
-    if given == ["released"]:
-        return RELEASED
-    if given == ["none"]:
-        return ()
-    try:
-        return tuple(session_of(each) for each in given)
-    except argparse.ArgumentTypeError as error:
-        raise ValueError(f"--seen: {error}, or released, or none.") from None
+def _seen(given: Sequence[str]) -> tuple[Session, ...]:
+    if "none" in given and len(given) > 1:
+        raise ValueError("--seen says none and names sessions: leave out one of them.")
+    found: set[Session] = set()
+    for each in given:
+        if each in ("none", "released"):
+            found.update(RELEASED if each == "released" else ())
+            continue
+        try:
+            session = session_of(each)
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"--seen: {error}, or released, or none.") from None
+        if session not in SESSIONS:
+            raise ValueError(f"--seen: Brain Treebank has no session {session_name(session)}.")
+        found.add(session)
+    return tuple(sorted(found))

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .bootstrap import interval
+from .across_subjects import across_subjects
 from .neuroprobe_windows import SPLITS
 
 Result = Mapping[str, Any]  # of Evaluation.result
@@ -22,7 +21,6 @@ PUBLISHED = (
     ("BrainBERT, per-window z (--entry first)", 0.586, 0.581, 0.522),
     ("BrainBERT, untrained (--entry first)", 0.585, 0.574, 0.527),
 )
-DRAWS = 2000
 
 
 def score_of(result: Result) -> float:
@@ -30,14 +28,14 @@ def score_of(result: Result) -> float:
     return float(np.mean([fold["test_roc_auc"] for fold in result["folds"]]))
 
 
-def summarise(systems: Mapping[str, Iterable[Result]], *, encoders: Sequence[str], seed: int = 0) -> dict[str, Any]:
+def summarise(systems: Mapping[str, Iterable[Result]], *, encoders: Sequence[str]) -> dict[str, Any]:
     """Return the table of these results: JSON-able.
 
     systems: row → its results. encoders: the rows whose lead over every other row is judged.
     "rows": for each system and split "auroc" (mean over folds, sessions and tasks), "sessions", "tasks" and
-        "by_task". "differences": for each encoder, other row and split the mean difference over what both have, by
-        session, with a 95 % interval over subjects (None for fewer than two), which are independent as sessions of
-        one subject are not. "published": the leaderboard.
+        "by_task". "differences": for each encoder, other row and split how far it is above, over the tasks and sessions
+        that both have, as `across_subjects` says it: the mean over subjects, its 95 % interval and p, None for one
+        subject; "sessions": of each. "published": the leaderboard.
     """
     found = {name: list(results) for name, results in systems.items()}
     return {
@@ -50,7 +48,7 @@ def summarise(systems: Mapping[str, Iterable[Result]], *, encoders: Sequence[str
             for name in encoders
             for other in found
             for split in SPLITS
-            if other != name and (difference := _difference(found[name], found[other], split, seed=seed))
+            if other != name and (difference := _difference(found[name], found[other], split))
         ],
         "published": [dict(zip(("name", *SPLITS), row, strict=True)) for row in PUBLISHED],
     }
@@ -98,30 +96,21 @@ def _summary(results: Sequence[Result], split: str) -> dict[str, Any]:
     }
 
 
-def _difference(first: Sequence[Result], second: Sequence[Result], split: str, *, seed: int) -> dict[str, Any] | None:
+def _difference(first: Sequence[Result], second: Sequence[Result], split: str) -> dict[str, Any] | None:
     scores = [{(each["session"], each["task"]): score_of(each) for each in _of(of, split)} for of in (first, second)]
-    both = sorted(set(scores[0]) & set(scores[1]))
+    both = set(scores[0]) & set(scores[1])
     if not both:
         return None
-    by_session: dict[str, list[float]] = defaultdict(list)
-    for key in both:
-        by_session[key[0]].append(scores[0][key] - scores[1][key])
-    means = {session: float(np.mean(values)) for session, values in by_session.items()}
-    subjects: dict[str, list[float]] = defaultdict(list)
-    for session, mean in means.items():
-        subjects[session.partition("_")[0]].append(mean)
-    drawn = _drawn(list(subjects.values()), seed=seed) if len(subjects) > 1 else None
+    sessions = sorted({session for session, _ in both})
+    ours, others = (
+        {session: float(np.mean([of[key] for key in sorted(both) if key[0] == session])) for session in sessions}
+        for of in scores
+    )
+    people = {session: session.partition("_")[0] for session in sessions}
+    found = across_subjects({"ours": ours, "others": others}, people, model="ours", labels={})
+    (difference,) = found["differences"]
     return {
-        "difference": float(np.mean(list(means.values()))),
-        "interval": None if drawn is None else interval(drawn, len(subjects)).tolist(),
-        "sessions": means,
-        "subjects": len(subjects),
+        **{name: difference[name] for name in ("difference", "interval", "p")},
+        "sessions": {session: ours[session] - others[session] for session in sessions},
+        "subjects": found["units"],
     }
-
-
-def _drawn(subjects: Sequence[Sequence[float]], *, seed: int) -> NDArray[np.float64]:
-    """Return the mean over sessions in samples of as many subjects, drawn with replacement."""
-    share = np.full(len(subjects), 1 / len(subjects))
-    weights = np.random.default_rng(seed).multinomial(len(subjects), share, size=DRAWS)
-    sums, counts = np.array([sum(each) for each in subjects]), np.array([len(each) for each in subjects])
-    return (weights @ sums) / (weights @ counts)

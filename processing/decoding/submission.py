@@ -6,19 +6,19 @@ Source: SUBMIT.md of insight-neuro/neuroprobe.
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from ..atomic import written_whole
-from ..corpora.brain_treebank import SESSIONS
+from ..corpora.brain_treebank import PRETRAINING, SESSIONS, Session
 from ..corpora.lineage import marks_in, seen_recordings
-from .neuroprobe_windows import SPLITS, Session, session_name
+from .neuroprobe_windows import SPLITS, session_name
 
 TIME_BIN = "one_second_after_onset"
 RESPECTED = (
@@ -28,8 +28,10 @@ RESPECTED = (
 NOT_PRETRAINED = (
     "I attest that the submitted model was not pretrained on any data that intersects with any data of Neuroprobe."
 )
-# What the weights that the authors of BrainBERT released were trained on, of the sessions that Neuroprobe tests on.
-RELEASED: tuple[Session, ...] = ((1, 2), (2, 0), (2, 4), (3, 1), (4, 1), (7, 1), (10, 1))
+# What the weights that the authors of BrainBERT released were trained on.
+RELEASED: tuple[Session, ...] = PRETRAINING
+FOLDS = {"Within-Session": 2, "Cross-Session": 1, "Cross-Subject": 1}
+SCORES = ("train_accuracy", "train_roc_auc", "test_accuracy", "test_roc_auc")
 BRAINBERT = """\
 @inproceedings{wang2023brainbert,
   title = {{BrainBERT}: Self-supervised representation learning for intracranial recordings},
@@ -95,9 +97,14 @@ def sessions_in_record(record: Mapping[str, Any]) -> tuple[Session, ...] | None:
     record: its training_record.json. None where that does not say, or has recordings which are not of `SESSIONS` by
     their id: copies of these could be among them.
     """
+    seen = sessions_among(record)
+    return seen if seen and len(seen) == len(marks_in(record) or ()) else None
+
+
+def sessions_among(record: Mapping[str, Any]) -> tuple[Session, ...]:
+    """Return the sessions of Brain Treebank that are among what a model was trained on, whatever else is."""
     names = {session_name(session): session for session in SESSIONS}
-    seen = seen_recordings(record, names)
-    return tuple(names[name] for name in seen) if seen and len(seen) == len(marks_in(record) or ()) else None
+    return tuple(names[name] for name in seen_recordings(record, names) or ())
 
 
 def missing_results(
@@ -136,42 +143,64 @@ def write_submission(
     entry: Entry,
     *,
     tasks: Sequence[str],
+    expected: Mapping[str, Sequence[Session]],
     forbidden: Sequence[Session],
+    partial: bool = False,
 ) -> Path:
     """Write the folder of an entry inside `folder`, check it, and return its path; one of the same name is replaced.
 
-    results: of `Evaluation.result`. Splits with results become folders. forbidden: see `attestation`.
-    Raises ValueError for what the leaderboard would refuse.
+    results: of `Evaluation.result`. Splits with results become folders. tasks, expected: see `check_submission`.
+    forbidden: see `attestation`. partial: write it although results are missing; then its name, and what it says of
+        itself, end in PARTIAL.
+    Raises ValueError for what the leaderboard would refuse; a folder of the same name is then left as it was.
     """
-    path = folder / entry.folder_name
     splits = [split for split in SPLITS if any(result["split"] == split for result in results)]
     if not splits:
         raise ValueError("There is no result to submit: let the program finish first.")
     if not all(sign in entry.publication for sign in "@{}"):
         raise ValueError("The publication holds no BibTeX entry: give one, or leave it out for BrainBERT's.")
-    if path.exists():
-        shutil.rmtree(path)
-    with written_whole(path) as temporary:
-        temporary.mkdir()
-        (temporary / "ATTESTATION.txt").write_text(attestation(entry, forbidden), encoding="utf-8")
-        (temporary / "PUBLICATION.bib").write_text(entry.publication.strip() + "\n", encoding="utf-8")
-        _write(entry.about, temporary / "metadata.json")
-        for split in splits:
-            (temporary / split).mkdir()
-            for task in tasks:
-                chosen = [result for result in results if (result["split"], result["task"]) == (split, task)]
-                if chosen:
+    lacking = missing_results(results, {split: expected[split] for split in splits}, tasks)
+    if lacking and partial:
+        entry = replace(
+            entry,
+            model_name=f"{entry.model_name} PARTIAL",
+            description=f"{entry.description}. PARTIAL: {len(lacking)} results are missing, not to be submitted",
+        )
+    path = folder / entry.folder_name
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".entry-") as name:
+        made, old = Path(name) / path.name, Path(name) / "old"
+        with written_whole(made) as temporary:
+            temporary.mkdir()
+            (temporary / "ATTESTATION.txt").write_text(attestation(entry, forbidden), encoding="utf-8")
+            (temporary / "PUBLICATION.bib").write_text(entry.publication.strip() + "\n", encoding="utf-8")
+            _write(entry.about, temporary / "metadata.json")
+            for split in splits:
+                (temporary / split).mkdir()
+                for task in dict.fromkeys(result["task"] for result in results if result["split"] == split):
+                    chosen = [result for result in results if (result["split"], result["task"]) == (split, task)]
                     sessions = {result["session"]: _population(result["folds"]) for result in chosen}
-                    _write(
-                        entry.about | {"evaluation_results": sessions}, temporary / split / f"population_{task}.json"
-                    )
-    check_submission(path, tasks=tasks)
+                    content = entry.about | {"evaluation_results": sessions}
+                    _write(content, temporary / split / f"population_{task}.json")
+        check_submission(made, tasks=tasks, expected=expected, partial=partial)
+        # A folder cannot be replaced by another in one step.
+        if path.exists():
+            path.rename(old)
+        try:
+            made.rename(path)
+        except BaseException:
+            if old.exists():
+                old.rename(path)
+            raise
     return path
 
 
-def check_submission(folder: Path | str, *, tasks: Sequence[str]) -> dict[str, float]:
+def check_submission(
+    folder: Path | str, *, tasks: Sequence[str], expected: Mapping[str, Sequence[Session]], partial: bool = False
+) -> dict[str, float]:
     """Read a folder as the leaderboard does, and return split → AUROC, mean over folds, sessions and tasks.
 
+    tasks: all of the benchmark. expected: split → all sessions that it tests on. partial: some may be missing.
     Raises ValueError that names the first thing that is wrong.
     """
     folder = Path(folder)
@@ -190,32 +219,50 @@ def check_submission(folder: Path | str, *, tasks: Sequence[str]) -> dict[str, f
     splits = [split for split in SPLITS if (folder / split).is_dir()]
     if not splits:
         raise ValueError(f"{folder.name} has none of the folders {', '.join(SPLITS)}: write the folder again.")
-    return {split: float(np.mean([_check_task(folder / split, task) for task in tasks])) for split in splits}
+    return {split: _check_split(folder / split, tasks, expected[split], partial=partial) for split in splits}
 
 
-def _check_task(folder: Path, task: str) -> float:
-    path = folder / f"population_{task}.json"
-    where = f"{folder.name}/{path.name}"
-    if not path.is_file():
-        raise ValueError(f"{where} is missing: a split needs all tasks.")
+def _check_split(folder: Path, tasks: Sequence[str], sessions: Sequence[Session], *, partial: bool) -> float:
+    names = {f"population_{task}.json" for task in tasks}
+    there = sorted(path.name for path in folder.glob("population_*.json"))
+    if strange := [name for name in there if name not in names]:
+        raise ValueError(f"{folder.name}/{strange[0]} is of no task of Neuroprobe: remove it.")
+    if (missing := sorted(names - set(there))) and (not partial or not there):
+        raise ValueError(f"{folder.name}/{missing[0]} is missing: a split needs all {len(tasks)} tasks.")
+    return float(np.mean([_check_task(folder / name, sessions, partial=partial) for name in there]))
+
+
+def _check_task(path: Path, expected: Sequence[Session], *, partial: bool) -> float:
+    split = path.parent.name
+    where = f"{split}/{path.name}"
     content = _read(path)
     _check_metadata(content, where)
     sessions = content.get("evaluation_results")
     if not isinstance(sessions, dict) or not sessions:
         raise ValueError(f"{where} has no evaluation_results: write the folder again.")
-    scores = []
-    for session, result in sessions.items():
-        try:
-            found = result["population"][TIME_BIN]
-            if (found["time_bin_start"], found["time_bin_end"]) != (0.0, 1.0):
-                raise ValueError(f"{where}, {session}: the time bin is not 0 to 1 s.")
-            folds = [fold["test_roc_auc"] for fold in found["folds"]]
-        except (KeyError, TypeError):
-            raise ValueError(f"{where}, {session}: population, {TIME_BIN}, folds or a score is missing.") from None
-        if not folds or not all(isinstance(each, float) and 0 <= each <= 1 for each in folds):
-            raise ValueError(f"{where}, {session}: the scores are {folds}, not one or more numbers from 0 to 1.")
-        scores.append(float(np.mean(folds)))
-    return float(np.mean(scores))
+    names = [session_name(session) for session in expected]
+    if strange := [name for name in sessions if name not in names]:
+        raise ValueError(f"{where} has {strange[0]}, which {split} does not test on: write the folder again.")
+    if (missing := [name for name in names if name not in sessions]) and not partial:
+        raise ValueError(f"{where} lacks {missing[0]}: a split needs all {len(names)} sessions that it tests on.")
+    return float(np.mean([_check_session(each, f"{where}, {name}", FOLDS[split]) for name, each in sessions.items()]))
+
+
+def _check_session(result: Any, where: str, folds: int) -> float:
+    try:
+        found = result["population"][TIME_BIN]
+        if (found["time_bin_start"], found["time_bin_end"]) != (0.0, 1.0):
+            raise ValueError(f"{where}: the time bin is not 0 to 1 s.")
+        scores = [[fold[name] for name in SCORES] for fold in found["folds"]]
+    except (KeyError, TypeError):
+        raise ValueError(f"{where}: population, {TIME_BIN}, folds or a score is missing.") from None
+    if len(scores) != folds:
+        raise ValueError(f"{where}: there are {len(scores)} folds, and the split has {folds}.")
+    for of_fold in scores:
+        for name, score in zip(SCORES, of_fold, strict=True):
+            if not isinstance(score, float) or not 0 <= score <= 1:
+                raise ValueError(f"{where}: {name} is {score}, not a number from 0 to 1.")
+    return float(np.mean([of_fold[SCORES.index("test_roc_auc")] for of_fold in scores]))
 
 
 def _check_metadata(content: Any, where: str) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from brainbert.processing.corpora.brain_treebank_words import read_words, silences
+from brainbert.processing.corpora.lineage import recording_mark
 from brainbert.processing.decoding import neuroprobe_run
+from brainbert.processing.decoding.neuroprobe_run import LINEAR
 from brainbert.processing.decoding.neuroprobe_windows import ProbeFold, ProbeWindows, session_name
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -21,14 +23,15 @@ FOLDERS = ["Cross-Session", "Cross-Subject", "Within-Session"]
 class MadeUp:
     """What Neuroprobe has, with half as many windows of words as of silence and two tasks, one of them by chance."""
 
-    nano, name, version, source = False, "Lite", "made up", (2, 4)
-    tasks, sessions, splits = {"speech": "Speech", "pitch": "Voice Pitch"}, SESSIONS, tuple(reversed(FOLDERS))
+    version, source = "made up", (2, 4)
+    tasks, splits = {"speech": "Speech", "pitch": "Voice Pitch"}, tuple(reversed(FOLDERS))
 
     def __init__(self, root, *, nano=False):
-        self.root = root
+        self.root, self.nano, self.name = root, nano, "Nano" if nano else "Lite"
+        self.sessions = SESSIONS[:2] if nano else SESSIONS
 
     def tested(self, split):
-        return tuple(session for session in SESSIONS if split != "Cross-Subject" or session[0] != 2)
+        return tuple(session for session in self.sessions if split != "Cross-Subject" or session[0] != 2)
 
     def trained(self, split, session):
         other = {(4, 0): (4, 1), (4, 1): (4, 0)}
@@ -93,7 +96,8 @@ def program(as_a_program, monkeypatch):
 def call(program, root, tmp_path, monkeypatch, capsys):
     def call(*flags, models=("untrained", "spectrogram")):
         monkeypatch.chdir(tmp_path)
-        arguments = [str(root), "--out", "out", "--model", *models, "--preset", "tiny", *flags]
+        preset = ["--preset", "tiny"] if "untrained" in models and set(models) <= {"untrained", *LINEAR} else []
+        arguments = [str(root), "--out", "out", "--model", *models, *preset, *flags]
         monkeypatch.setattr(sys, "argv", ["neuroprobe.py", *arguments])
         program.main()
         return capsys.readouterr().out
@@ -183,8 +187,70 @@ def test_an_entry_needs_to_know_what_the_weights_have_seen(call, save_model, tmp
     said = call(*flags, "--seen", "released", "--partial", models=["run/model"])
     assert "NOT COMPLETE" in said
     assert f"warning: the weights have seen {session_name((2, 4))}, btbank4_1" in said
-    (entry,) = (tmp_path / "out").glob("run_A_B_*")
+    (entry,) = (tmp_path / "out").glob("run-PARTIAL_A_B_*")
     assert "EXCEPTION" in (entry / "ATTESTATION.txt").read_text()
+
+
+def test_a_nano_entry_says_so_in_its_name_and_in_all_its_files(call, tmp_path):
+    nano = ["--nano", "--splits", "Within-Session", "--author", "A", "B", "--date", "2026-03-07"]
+    said = call(*nano, "--partial", models=["waveform"])
+    assert "NOT COMPLETE" in said
+    entry = tmp_path / "out/waveform-Nano-PARTIAL_A_B_07_03_2026"
+    for path in entry.rglob("*.json"):
+        about = json.loads(path.read_text())
+        assert about["model_name"] == "waveform Nano PARTIAL"
+        assert "Neuroprobe Nano. PARTIAL: 2 results are missing" in about["description"]
+
+
+def marked(folder, *names):
+    record = {"corpora": [{"recording_marks": [recording_mark(name) for name in names]}]}
+    (folder / "training_record.json").write_text(json.dumps(record))
+
+
+def test_seen_that_leaves_out_what_the_record_has_is_refused(call, save_model, tmp_path):
+    save_model(tmp_path / "run")
+    marked(tmp_path / "run", "btbank1_0", "btbank10_1", "not of the treebank")
+    with pytest.raises(ValueError, match="--seen leaves out btbank10_1, which run was trained on by its"):
+        call("--dry-run", "--seen", "1_0", "2_1", models=["run"])
+    call("--dry-run", "--seen", "1_0", "10_1", models=["run"])
+
+
+def test_seen_of_several_models_names_each(call, save_model, tmp_path, program):
+    for name in ("ours", "theirs"):
+        save_model(tmp_path / name)
+    marked(tmp_path / "ours", "btbank1_0")
+    with pytest.raises(ValueError, match=r"does not say of which of the 2 models: .* --seen ours=1_0 theirs=released"):
+        call("--dry-run", "--seen", "released", models=["ours", "theirs"])
+    with pytest.raises(ValueError, match="--seen names other, and the models are called ours, theirs"):
+        call("--dry-run", "--seen", "other=none", models=["ours", "theirs"])
+    said = program.make_systems(["ours", "theirs"], preset=None, seen=["theirs=1_1", "theirs=2_1"])
+    assert [each.seen for each in said] == [((1, 0),), ((1, 1), (2, 1))]
+
+
+def test_what_is_cached_needs_no_room_again(call, program, monkeypatch):
+    flags = ["--tasks", "speech", "--sessions", "4_0", "--splits", "Within-Session"]
+    call(*flags, models=["band-power"])
+    (result,) = Path("out/results").rglob("btbank*.json")
+    result.unlink()
+    monkeypatch.setattr(program.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    assert "0.00 GiB on disk at most" in call("--dry-run", *flags, models=["band-power"])
+    with pytest.raises(ValueError, match="0 GiB are free: use --drop-features"):
+        call("--dry-run", *flags, "--cache", "another", models=["band-power"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "models", "message"),
+    [
+        (["--partial"], ["waveform"], "--partial is of a leaderboard entry: give --author"),
+        (["--organization-url", "-"], ["waveform"], "--organization-url is of a leaderboard entry"),
+        (["--context-s", "0"], ["waveform", "spectrogram"], "--context-s is of encoders, and --model names none"),
+        (["--seen", "none"], ["untrained"], "--seen is of the weights of model folders"),
+        (["--preset", "tiny"], ["untrained", "run"], "--preset is of untrained where --model names no folder"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused(call, flags, models, message):
+    with pytest.raises(ValueError, match=message):
+        call(*flags, models=models)
 
 
 def test_an_entry_of_the_leaderboard_is_one_flag_and_others_go_before_it(program, monkeypatch):

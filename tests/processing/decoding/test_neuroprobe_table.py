@@ -1,4 +1,4 @@
-"""Means are over folds, sessions and tasks, differences by session, intervals over subjects; one page of all."""
+"""Means are over folds, sessions and tasks, differences and their intervals over subjects; one page of all."""
 
 import pytest
 
@@ -43,10 +43,11 @@ def test_scores_are_means_over_folds_sessions_and_tasks(table):
 def test_differences_are_over_what_both_have_and_intervals_over_subjects(table):
     (each,) = table["differences"]
     assert each["sessions"] == pytest.approx(dict.fromkeys(SESSIONS, 0.02) | {"btbank4_0": 0.04})
-    assert each["difference"] == pytest.approx(0.024)
+    # Of four subjects: 0.02, 0.02, 0.02, 0.04; error 0.005, and Student's t of three degrees of freedom is 3.182.
+    assert each["difference"] == pytest.approx(0.025)
     assert each["subjects"] == 4
-    assert each["interval"] == pytest.approx([0.02, 0.04], abs=0.005)
-    assert verdicts(table) == ["mine minus spectrogram: Within-Session +0.024 (+0.020 to +0.040): above."]
+    assert each["interval"] == pytest.approx([0.025 - 3.182 * 0.005, 0.025 + 3.182 * 0.005], abs=1e-5)
+    assert verdicts(table) == ["mine minus spectrogram: Within-Session +0.025 (+0.009 to +0.041): above."]
 
 
 def test_what_is_as_often_worse_is_not_shown_and_one_subject_has_no_interval():

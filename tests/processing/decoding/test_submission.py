@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import re
 from datetime import date
 
 import pytest
 
+from brainbert.processing.corpora.brain_treebank import NEUROPROBE
 from brainbert.processing.corpora.lineage import recording_mark
 from brainbert.processing.decoding.submission import (
     NOT_PRETRAINED,
@@ -21,6 +23,8 @@ from brainbert.processing.decoding.submission import (
 
 TASKS = ["speech", "pitch"]
 FORBIDDEN = ((1, 1), (1, 2), (2, 4))
+EXPECTED = {"Within-Session": ((1, 1), (1, 2)), "Cross-Session": ((1, 1), (1, 2)), "Cross-Subject": ((1, 1),)}
+WHOLE = {"tasks": TASKS, "expected": EXPECTED}
 ENTRY = Entry(
     model_name="Brain BERT/small",
     description="Made up",
@@ -42,8 +46,8 @@ def result(split="Within-Session", task="speech", session="btbank1_1", scores=(0
 RESULTS = [result(task=task, session=session) for task in TASKS for session in ("btbank1_1", "btbank1_2")]
 
 
-def written(folder, results=RESULTS, entry=ENTRY):
-    return write_submission(results, folder, entry, tasks=TASKS, forbidden=FORBIDDEN)
+def written(folder, results=RESULTS, entry=ENTRY, **options):
+    return write_submission(results, folder, entry, forbidden=FORBIDDEN, **WHOLE, **options)
 
 
 def test_the_folder_holds_what_the_leaderboard_reads(tmp_path):
@@ -56,7 +60,7 @@ def test_the_folder_holds_what_the_leaderboard_reads(tmp_path):
     assert metadata == {name: content[name] for name in metadata}
     assert (metadata["author"], metadata["timestamp"]) == ("Ada King_Lovelace", 1772841600)
     assert "Wang" in (path / "PUBLICATION.bib").read_text()
-    assert check_submission(path, tasks=TASKS) == pytest.approx({"Within-Session": 0.65, "Cross-Subject": 0.5})
+    assert check_submission(path, **WHOLE) == pytest.approx({"Within-Session": 0.65, "Cross-Subject": 0.5})
 
 
 def test_the_attestation_names_sessions_of_the_benchmark_that_were_seen():
@@ -70,14 +74,52 @@ def test_the_attestation_names_sessions_of_the_benchmark_that_were_seen():
     clean = attestation(dataclasses.replace(ENTRY, seen=()), FORBIDDEN)
     assert "EXCEPTION" not in clean
     assert "the weights have seen: none." in clean
-    assert len(RELEASED) == 7
+
+
+def test_the_released_weights_saw_19_sessions_of_which_the_benchmark_has_seven():
+    both, every = attestation(dataclasses.replace(ENTRY, seen=RELEASED), NEUROPROBE).split("Sessions of Brain Treebank")
+    assert len(re.findall(r"btbank\d+_\d+", every)) == 19
+    exception = "btbank1_2, btbank2_0, btbank2_4, btbank3_1, btbank4_1, btbank7_1, btbank10_1."
+    assert both.strip().endswith(f"(without labels): {exception}")
 
 
 def test_an_older_folder_of_the_same_name_is_replaced(tmp_path):
-    path = written(tmp_path, [*RESULTS, *(result("Cross-Subject", task) for task in TASKS)])
+    path = written(tmp_path, [*RESULTS, *(result("Cross-Subject", task, scores=[0.5]) for task in TASKS)])
     assert written(tmp_path) == path
     assert not (path / "Cross-Subject").exists()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_older_folder_stays_as_it_was_when_the_new_one_is_refused(tmp_path):
+    path = written(tmp_path)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(ValueError, match="there are 3 folds, and the split has 2"):
+        written(tmp_path, [result(scores=[0.1, 0.2, 0.3]), *RESULTS[1:]])
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_partial_folder_is_written_only_when_asked_for_and_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"population_pitch.json lacks btbank1_2: a split needs all 2 sessions"):
+        written(tmp_path, RESULTS[:3])
+    with pytest.raises(ValueError, match=r"population_pitch.json is missing: a split needs all 2 tasks"):
+        written(tmp_path, RESULTS[:2])
+    path = written(tmp_path, RESULTS[:2], partial=True)
+    assert path.name == "Brain-BERT-small-PARTIAL_Ada_King-Lovelace_07_03_2026"
+    metadata = json.loads((path / "metadata.json").read_text())
+    assert metadata["model_name"] == "Brain BERT/small PARTIAL"
+    assert "PARTIAL: 2 results are missing" in metadata["description"]
+    assert check_submission(path, partial=True, **WHOLE) == pytest.approx({"Within-Session": 0.65})
+    with pytest.raises(ValueError, match="is missing"):
+        check_submission(path, **WHOLE)
+    assert "PARTIAL" not in written(tmp_path, partial=True).name
+
+
+def test_sessions_and_tasks_that_the_benchmark_has_not_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="has btbank3_0, which Within-Session does not test on"):
+        written(tmp_path, [*RESULTS, result(session="btbank3_0")])
+    with pytest.raises(ValueError, match=r"population_rms.json is of no task"):
+        written(tmp_path, [*RESULTS, result(task="rms")])
 
 
 @pytest.mark.parametrize(
@@ -89,23 +131,22 @@ def test_an_older_folder_of_the_same_name_is_replaced(tmp_path):
         (lambda path: (path / "metadata.json").write_text("{}"), "metadata.json has no model_name"),
         (lambda path: (path / "Within-Session/population_pitch.json").unlink(), "population_pitch.json is missing"),
         (lambda path: (path / "Within-Session/population_pitch.json").write_text("{"), "is not JSON"),
-        (lambda path: rescored(path, 1.2), r"scores are \[1.2\]"),
-        (lambda path: rescored(path, None), r"scores are \[None\]"),
+        (lambda path: rescored(path, test_roc_auc=1.2), "test_roc_auc is 1.2"),
+        (lambda path: rescored(path, test_roc_auc=None), "test_roc_auc is None"),
+        (lambda path: rescored(path, train_accuracy=float("nan")), "train_accuracy is nan"),
     ],
 )
 def test_what_the_leaderboard_would_refuse_is_refused(tmp_path, change, message):
     path = written(tmp_path)
     change(path)
     with pytest.raises(ValueError, match=message):
-        check_submission(path, tasks=TASKS)
+        check_submission(path, **WHOLE)
 
 
-def rescored(path, score):
+def rescored(path, **score):
     file = path / "Within-Session" / "population_speech.json"
     content = json.loads(file.read_text())
-    content["evaluation_results"]["btbank1_1"]["population"]["one_second_after_onset"]["folds"] = [
-        {"test_roc_auc": score}
-    ]
+    content["evaluation_results"]["btbank1_1"]["population"]["one_second_after_onset"]["folds"][1] |= score
     file.write_text(json.dumps(content))
 
 
@@ -115,7 +156,7 @@ def test_a_folder_without_results_publication_or_name_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no BibTeX"):
         written(tmp_path, entry=dataclasses.replace(ENTRY, publication="soon"))
     with pytest.raises(ValueError, match="is not called MODEL_FIRST_LAST"):
-        check_submission(written(tmp_path).rename(tmp_path / "mine"), tasks=TASKS)
+        check_submission(written(tmp_path).rename(tmp_path / "mine"), **WHOLE)
 
 
 def test_what_is_missing_is_named():
