@@ -76,20 +76,27 @@ def frame_features(
     model = model.eval()
     device = next(model.parameters()).device
 
+    width = model.config.hidden_size * (1 if features == "mean" else len(used))
+
     @torch.inference_mode()
     def make(voltage: NDArray[np.float32], electrode: NDArray[np.int64]) -> NDArray[np.float32]:
+        result = np.full((len(voltage), 1, width), np.nan, dtype=np.float32)
+        # A contact without any good signal has no statistics, and so no features.
+        known = np.ones(len(voltage), dtype=bool) if statistics is None else np.isin(electrode, statistics.known)
+        if not known.any():
+            return result
         inputs = extractor(
-            torch.from_numpy(voltage).to(device),
+            torch.from_numpy(voltage[known]).to(device),
             sampling_rate=epochs.sampling_rate,
-            statistics=None if statistics is None else statistics.of(electrode),
+            statistics=None if statistics is None else statistics.of(electrode[known]),
             on_invalid="mask",
         )
         hidden = model.embed(inputs["input_values"], pooling="frames")[:, used].float()
         hidden = hidden.mean(1) if features == "mean" else hidden.flatten(1)
         valid = inputs["attention_mask"][:, :1].bool()
-        return torch.where(valid, hidden, torch.nan).unsqueeze(1).cpu().numpy()
+        result[known] = torch.where(valid, hidden, torch.nan).unsqueeze(1).cpu().numpy()
+        return result
 
-    width = model.config.hidden_size * (1 if features == "mean" else len(used))
     return compute_features(
         signals,
         make,

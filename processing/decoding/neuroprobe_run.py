@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import written_whole
-from ..corpora.brain_treebank import open_session, regions
+from ..corpora.brain_treebank import open_session, regions, session_fingerprint
 from ..recordings import RecordingStream
 from .controls import band_power_features, waveform_features
 from .epochs import Epochs
@@ -109,6 +111,7 @@ class Evaluation:
         self.results = out / "results" / f"{system.name}-{sha256(self.about)[:8]}"
         self._kept: dict[Session, SessionFeatures] = {}
         self._without_signal: dict[Session, int] = {}
+        self._fingerprints: dict[Session, str] = {}
 
     @property
     def about(self) -> dict[str, Any]:
@@ -117,8 +120,9 @@ class Evaluation:
             "system": self.system.name,
             "benchmark": self.benchmark.name,
             "neuroprobe": self.benchmark.version,
-            "notch": self.settings.notch,
+            "notch": self.settings.notch and self.system.name != "spectrogram",
             "reference": self.reference,
+            "versions": {name: version(name) for name in ("brainbert", "torch", "scikit-learn", "scipy")},
         }
         if self.system.is_encoder:
             found |= {
@@ -149,9 +153,17 @@ class Evaluation:
         return self.results / split / f"{session_name(session)}-{task}.json"
 
     def kept(self, split: str, task: str, session: Session) -> dict[str, Any] | None:
-        """Return a result, None where there is none yet."""
+        """Return a result, None where there is none yet. Raises ValueError for one of other files of these sessions."""
         path = self.path(split, task, session)
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["data"] != self._data(split, session):
+            raise ValueError(
+                f"The results of {session_name(session)} that are kept are of other files than those in ROOT: give the "
+                "same ROOT, or another --out."
+            )
+        return found
 
     def result(self, split: str, task: str, session: Session) -> dict[str, Any]:
         """Return the scores of every fold, from the file if they were computed."""
@@ -173,6 +185,7 @@ class Evaluation:
             "regions": fitted[0][1],
             "without_signal": self._without_signal[session],
             "seconds": time.perf_counter() - begun,
+            "data": self._data(split, session),
         }
         with written_whole(self.path(split, task, session)) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -206,18 +219,23 @@ class Evaluation:
 
     def open(self, session: Session) -> RecordingStream:
         """Return the voltage of the contacts that are decoded."""
-        return choose_contacts(
+        found = choose_contacts(
             open_session(self.benchmark.root, *session),
             self.benchmark.contacts(session),
-            notch=self.settings.notch,
+            notch=self.settings.notch and self.system.name != "spectrogram",
             laplacian=self.reference == "laplacian",
         )
+        # Features are kept by the history of their recording.
+        return found.with_step("files", {"fingerprint": self._fingerprint(session)})
 
     def drop(self, session: Session) -> None:
-        """Delete the features of a session from the cache."""
-        if session in self._kept:
-            path = Path(str(getattr(self._kept.pop(session).values, "filename", "")))
-            path.unlink(missing_ok=True)
+        """Delete all that the cache has of a session, from this run or another."""
+        self._kept.pop(session, None)
+        for about in self.cache.glob("*.json"):
+            of = json.loads(about.read_text(encoding="utf-8")).get("recordings", ())
+            if [each["id"] for each in of] == [session_name(session)]:
+                about.with_suffix(".npy").unlink(missing_ok=True)
+                about.unlink()
 
     def width(self, length: int) -> int:
         """Return how many features a contact has in a window of `length` samples."""
@@ -258,6 +276,16 @@ class Evaluation:
         problems = no_problems(Signals([recording], epochs, contacts))
         return make([recording], epochs, contacts, problems=problems, **kept)
 
+    def _data(self, split: str, session: Session) -> dict[str, str]:
+        """Return session → fingerprint of the files that a result is of."""
+        both = {self.benchmark.trained(split, session), session}
+        return {session_name(each): self._fingerprint(each) for each in sorted(both)}
+
+    def _fingerprint(self, session: Session) -> str:
+        if session not in self._fingerprints:
+            self._fingerprints[session] = session_fingerprint(self.benchmark.root, *session)
+        return self._fingerprints[session]
+
     def _statistics(
         self, recording: RecordingStream, epochs: Epochs, contacts: tuple[str, ...], kept: Mapping[str, Any]
     ) -> ElectrodeStatistics | None:
@@ -276,8 +304,9 @@ class Evaluation:
             names, groups = list(common), list(common.values())
         else:
             groups = same_contacts(train, test)
+        of_train, of_test = (train, train.rows(fold.train.start)), (test, test.rows(fold.test.start))
         scores, _ = fit_head(
-            flattened((train, train.rows(fold.train.start)), (test, test.rows(fold.test.start)), groups),
+            partial(flattened, of_train, of_test, groups),
             fold.train.label,
             fold.test.label,
             features=len(groups) * train.width,
@@ -300,6 +329,7 @@ def adapted(extractor: Any, settings: Settings) -> Any:
     for name in ("normalization", "variant", "scale"):
         if getattr(settings, name) is not None:
             setattr(found, name, getattr(settings, name))
+    found.minimum_recording_s = 0.0  # every entry has the same contacts, however little signal one has
     return found
 
 

@@ -4,11 +4,12 @@ All frames of 120 contacts are three million features, too many for memory. Logi
 features only through their inner products, and so does the solver, L-BFGS: turned into the windows' own basis, as many
 columns as there are windows, it takes the same steps. So features are gone through once, a block at a time, and what is
 kept is a matrix of windows by windows. The leaderboard's regression stops early, after some ten steps, when no entry
-of the gradient exceeds 1e-3; that entry is one of a feature, so a sample of the features is kept to stop where it does.
+of the gradient exceeds 1e-3; that entry is one of a feature, so a sample of the features is kept to know when that may
+be. Then all features are gone through once more; those that exceed it join the sample, and the solver goes on.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,9 +26,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 BLOCK_FEATURES = 4096  # of 5250 windows: 82 MiB, and sums of products that float32 still holds to six digits
-SAMPLE = 8192  # features whose gradients say when to stop
+SAMPLE = 8192  # features whose gradients say when it may be time to stop
 TOLERANCE = 1e-3  # and the inverse penalty is 1, as in the package's examples
 MOST_STEPS = 10_000
+MOST_OF_BLOCK = 8
 NOISE = 1e-6  # of a window's squared length: below this a direction is what float32 rounds
 Block = tuple[NDArray[np.float32], NDArray[np.float32]]  # (training windows, features), (test windows, features)
 
@@ -134,7 +136,7 @@ def common_regions(
 
 
 def fit_head(
-    blocks: Iterable[Block],
+    blocks: Callable[[], Iterable[Block]],
     train_y: NDArray[np.int64],
     test_y: NDArray[np.int64],
     *,
@@ -143,8 +145,9 @@ def fit_head(
 ) -> tuple[Scores, NDArray[np.float64]]:
     """Return the scores of the leaderboard's head, and the probability of class 1 of each test window.
 
-    blocks: columns of the features, (training windows, some), (test windows, some). features: how many there are in
-        all; up to as many as training windows they are used as they are, else through their inner products.
+    blocks: called for the columns of the features, (training windows, some), (test windows, some), several times.
+    features: how many there are in all; up to as many as training windows they are used as they are, else through
+        their inner products.
     What is not finite is 0 after standardising: it neither counts for nor against a class.
     device: torch device of the products.
     Raises ValueError for training windows of one class.
@@ -153,13 +156,13 @@ def fit_head(
     if len(np.unique(train_y)) < 2 or len(np.unique(test_y)) < 2:
         raise ValueError("The training or test windows are all of one class: a head needs windows of both.")
     if features <= len(train_y):
-        standardised = [_standardised(*block) for block in blocks]
+        standardised = [_standardised(*block) for block in blocks()]
         train_x, test_x = (np.concatenate(parts, axis=1) for parts in zip(*standardised, strict=True))
         head = LogisticRegression(random_state=42, max_iter=MOST_STEPS, tol=TOLERANCE).fit(train_x, train_y)
         train_p, test_p = (head.predict_proba(each)[:, 1] for each in (train_x, test_x))
     else:
-        basis = _own_basis(blocks, len(train_y), len(test_y), features=features, device=device)
-        weights, intercept = _solve(basis, train_y)
+        basis = _own_basis(blocks(), len(train_y), len(test_y), features=features, device=device)
+        weights, intercept = _solve(basis, train_y, blocks if features > SAMPLE else None)
         train_p = expit(basis.train @ weights + intercept)
         test_p = expit(basis.products @ basis.shares(weights) + intercept)
     scores = Scores(
@@ -222,9 +225,14 @@ def _own_basis(blocks: Iterable[Block], num_train: int, num_test: int, *, featur
     return _Basis(train=train_x, order=order[:rank], products=between, sampled=np.concatenate(sampled, axis=1))
 
 
-def _solve(basis: _Basis, train_y: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Return weights and intercept where scikit-learn's solver would stop on the features themselves."""
-    x, count = basis.train, len(train_y)
+def _solve(
+    basis: _Basis, train_y: NDArray[np.int64], blocks: Callable[[], Iterable[Block]] | None
+) -> tuple[NDArray[np.float64], float]:
+    """Return weights and intercept where scikit-learn's solver would stop on the features themselves.
+
+    blocks: of all features, where the basis has a sample of them.
+    """
+    x, count, sampled = basis.train, len(train_y), [basis.sampled]
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         raw = x @ at[:-1] + at[-1]
@@ -234,10 +242,27 @@ def _solve(basis: _Basis, train_y: NDArray[np.int64]) -> tuple[NDArray[np.float6
 
     def stop(intermediate_result: Any) -> None:
         gradient = loss(intermediate_result.x)[1]
-        of_features = basis.shares(gradient[:-1]).astype(np.float32) @ basis.sampled
-        if max(np.abs(of_features).max(), abs(gradient[-1])) <= TOLERANCE:
+        shares = basis.shares(gradient[:-1]).astype(np.float32)
+        if max(*(np.abs(shares @ each).max() for each in sampled), abs(gradient[-1])) > TOLERANCE:
+            return
+        exceeding = [] if blocks is None else [_exceeding(train, test, shares) for train, test in blocks()]
+        if not any(each.shape[1] for each in exceeding):
             raise StopIteration
+        sampled.append(np.concatenate(exceeding, axis=1))
 
     options = {"maxiter": MOST_STEPS, "maxls": 50, "gtol": 0, "ftol": 64 * np.finfo(float).eps}
     found = minimize(loss, np.zeros(x.shape[1] + 1), method="L-BFGS-B", jac=True, callback=stop, options=options)
     return found.x[:-1], float(found.x[-1])
+
+
+def _exceeding(
+    train: NDArray[np.float32], test: NDArray[np.float32], shares: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return (training windows, some), the features of a block at which the solver does not stop, eight at most.
+
+    Few are enough, since the next time they are looked at first; and there are a thousand blocks.
+    """
+    values = _standardised(train, test)[0]
+    size = np.abs(shares @ values)
+    largest = np.argsort(size)[::-1][:MOST_OF_BLOCK]
+    return values[:, largest[size[largest] > TOLERANCE]]

@@ -3,9 +3,11 @@
 import importlib
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -94,7 +96,7 @@ def program(as_a_program, monkeypatch):
 
 @pytest.fixture
 def call(program, root, tmp_path, monkeypatch, capsys):
-    def call(*flags, models=("untrained", "spectrogram")):
+    def call(*flags, models=("untrained", "spectrogram"), root=root):
         monkeypatch.chdir(tmp_path)
         preset = ["--preset", "tiny"] if "untrained" in models and set(models) <= {"untrained", *LINEAR} else []
         arguments = [str(root), "--out", "out", "--model", *models, *preset, *flags]
@@ -134,10 +136,36 @@ def test_all_splits_are_one_table_that_a_second_call_does_not_compute_again(call
         call("--features", "frames")
 
 
+def test_results_and_features_of_other_files_are_not_taken_for_these(call, root, tmp_path):
+    flags = ("--tasks", "speech", "--sessions", "4_0", "--splits", "Within-Session")
+    call(*flags, models=["band-power"])
+    other = shutil.copytree(root, tmp_path / "other")
+    with h5py.File(next(other.rglob("sub_4_trial000.h5")), "r+") as file:
+        for channel in file["data"].values():
+            channel[-4096:] = 0
+    with pytest.raises(ValueError, match="results of btbank4_0 that are kept are of other files"):
+        call(*flags, models=["band-power"], root=other)
+    shutil.rmtree(tmp_path / "out/results")
+    assert "computed in" in call(*flags, models=["band-power"], root=other)
+    assert "from the cache" in call(*flags, "--out", "again", "--cache", "out/cache", models=["band-power"], root=other)
+
+
+def test_a_contact_without_signal_is_counted_and_stops_nothing_under_the_later_entry(call, root, tmp_path):
+    flat = shutil.copytree(root, tmp_path / "flat")
+    with h5py.File(next(flat.rglob("sub_4_trial000.h5")), "r+") as file:
+        file["data/electrode_0"][:] = 0
+    flags = ("--tasks", "speech", "--sessions", "4_0", "--splits", "Within-Session", "--reference", "none")
+    call("--entry", "later", "--features", "mean", *flags, models=["untrained"], root=flat)
+    (result,) = (tmp_path / "out/results").rglob("btbank*.json")
+    found = json.loads(result.read_text())
+    assert found["without_signal"] > 0
+    assert all(np.isfinite(fold["test_roc_auc"]) for fold in found["folds"])
+
+
 def test_features_of_a_session_are_dropped_when_nothing_needs_them(call, tmp_path):
     call("--drop-features", "--tasks", "speech", "--sessions", "4_0", "4_1", models=["band-power"])
     assert len(list((tmp_path / "out/results").rglob("btbank*.json"))) == 6
-    assert not list((tmp_path / "out/cache").glob("*.npy"))
+    assert not list((tmp_path / "out/cache").glob("*.*"))
 
 
 def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(call, tmp_path, monkeypatch, program):
