@@ -29,6 +29,7 @@ import resource
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ from program import run
 from brainbert.processing.corpora.brain_treebank import Session, find_sessions
 from brainbert.processing.decoding.neuroprobe_page import write_table
 from brainbert.processing.decoding.neuroprobe_run import Evaluation, Settings, System
-from brainbert.processing.decoding.neuroprobe_run import settings_as_json as as_json
 from brainbert.processing.decoding.neuroprobe_signal import alone
 from brainbert.processing.decoding.neuroprobe_table import as_text, summarise, verdicts
 from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Neuroprobe, session_name
@@ -80,7 +80,7 @@ def main() -> None:
         "benchmark": benchmark.name,
         "version": benchmark.version,
         "settings": {"entry": args.entry or "none"}
-        | {name: "the model's" if value is None else value for name, value in as_json(settings).items()},
+        | {name: "the model's" if value is None else value for name, value in asdict(settings).items()},
         "tasks": {task: benchmark.tasks[task] for task in tasks},
         "seen": {each.name: seen_by(each, benchmark.sessions) for each in systems if each.is_encoder},
         "notes": notes(benchmark, evaluations, table, work, tasks),

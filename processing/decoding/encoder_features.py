@@ -87,7 +87,7 @@ def embedding_features(
             "layers": layers,
             "pooling": pooling,
             "device": device.type,
-            **_front_end(extractor, found),
+            **front_end(extractor, found),
         },
         problems=problems,
         batch_size=batch_size,
@@ -131,7 +131,7 @@ def input_features(
         make,
         what="inputs",
         shape=(1, frames * bins),
-        about=_front_end(extractor, found),
+        about=front_end(extractor, found),
         problems=problems,
         cache=cache,
         progress=progress,
@@ -150,6 +150,16 @@ def untrained_twin(model: Any, seed: int) -> Any:
     return twin.to(device=next(model.parameters()).device, dtype=model.dtype).eval()
 
 
+def front_end(extractor: Any, statistics: ElectrodeStatistics | None) -> dict[str, Any]:
+    """Return what the inputs of the encoder depend on, besides the voltage."""
+    return {
+        "front_end": extractor.fingerprint,
+        "normalization": extractor.normalization,
+        "corpus_statistics_sha256": sha256([extractor.mean, extractor.std]),
+        "statistics_sha256": None if statistics is None else statistics.sha256,
+    }
+
+
 def _embedding(model: Any, pooling: str, layers: list[int]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function of (rows, frames, bins) that returns (rows, layers, hidden)."""
     if len(layers) == 1:
@@ -163,16 +173,6 @@ def _embedding(model: Any, pooling: str, layers: list[int]) -> Callable[[torch.T
         return torch.stack([hidden[layer].mean(1) for layer in layers], dim=1)
 
     return all_at_once
-
-
-def _front_end(extractor: Any, statistics: ElectrodeStatistics | None) -> dict[str, Any]:
-    """Return what the inputs of the encoder depend on, besides the voltage."""
-    return {
-        "front_end": extractor.fingerprint,
-        "normalization": extractor.normalization,
-        "corpus_statistics_sha256": sha256([extractor.mean, extractor.std]),
-        "statistics_sha256": None if statistics is None else statistics.sha256,
-    }
 
 
 def _checked_statistics(

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..recordings.clips import REASONS
 from .epochs import Epochs
-from .features import compute_features
+from .features import compute_features, problems_of
 from .hashes import sha256 as hash_of
 from .signals import AnyRecording, Contacts, Signals
 from .units import apart
@@ -110,15 +111,19 @@ def whole_recording_statistics(
     contacts: Contacts,
     extractor: Any,
     *,
+    leave_out: Sequence[str] = REASONS,
     cache: Path | str | None = None,
     progress: bool = True,
 ) -> ElectrodeStatistics:
     """Return the statistics of all good signal of each recording: windows side by side from its beginning to its end.
 
-    epochs: windows whose length and recordings are meant. Raises ValueError as `training_statistics` does.
+    epochs: windows whose length and recordings are meant. leave_out: problems of `find_problems` that a window must not
+        have; "not finite" and "flat" always belong to them. Raises ValueError as `training_statistics` does.
     """
     signals = Signals(recordings, _side_by_side(recordings, epochs), contacts)
-    moments = _moments(signals, extractor, None, cache, progress)
+    problems = problems_of(signals, cache=cache, progress=progress)
+    problems[~np.isin(problems, leave_out)] = ""
+    moments = _moments(signals, extractor, problems, cache, progress)
     return _statistics(
         signals,
         extractor,

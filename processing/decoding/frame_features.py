@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .encoder_features import front_end
 from .epochs import Epochs
 from .features import compute_features
 from .fold_statistics import ElectrodeStatistics
@@ -110,10 +111,7 @@ def frame_features(
             "context": context,
             "frames": len(used),
             "device": device.type,
-            "front_end": extractor.fingerprint,
-            "normalization": extractor.normalization,
-            "corpus_statistics_sha256": sha256([extractor.mean, extractor.std]),
-            "statistics_sha256": None if statistics is None else statistics.sha256,
+            **front_end(extractor, statistics),
         },
         problems=no_problems(signals),
         batch_size=batch_size,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import written_whole
-from ..corpora.brain_treebank import open_session, regions, session_fingerprint
+from ..corpora.brain_treebank import Session, open_session, regions, session_fingerprint
 from ..recordings import RecordingStream
 from .controls import band_power_features, waveform_features
 from .epochs import Epochs
@@ -25,7 +25,7 @@ from .fold_statistics import ElectrodeStatistics, whole_recording_statistics
 from .frame_features import frame_features, frames_inside, magnitude_features, no_problems, session_epochs
 from .hashes import sha256, weights_sha256
 from .neuroprobe_signal import choose_contacts
-from .neuroprobe_windows import Neuroprobe, ProbeFold, ProbeWindows, Session, session_name
+from .neuroprobe_windows import Neuroprobe, ProbeFold, ProbeWindows, session_name
 from .population import SessionFeatures, common_regions, fit_head, flattened, same_contacts
 from .signals import Signals
 
@@ -291,7 +291,10 @@ class Evaluation:
     ) -> ElectrodeStatistics | None:
         if self.extractor.normalization != "recording":
             return None
-        return whole_recording_statistics([recording], epochs, contacts, self.extractor, **kept)
+        # As with windows that are decoded: what spikes or clips is not left out.
+        return whole_recording_statistics(
+            [recording], epochs, contacts, self.extractor, leave_out=("not finite", "flat"), **kept
+        )
 
     def _fit(
         self, split: str, fold: ProbeFold, train: SessionFeatures, test: SessionFeatures
@@ -331,8 +334,3 @@ def adapted(extractor: Any, settings: Settings) -> Any:
             setattr(found, name, getattr(settings, name))
     found.minimum_recording_s = 0.0  # every entry has the same contacts, however little signal one has
     return found
-
-
-def settings_as_json(settings: Settings) -> dict[str, Any]:
-    """Return the settings by name."""
-    return asdict(settings)

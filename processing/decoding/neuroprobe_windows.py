@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Session = tuple[int, int]  # subject, trial
+from ..corpora.brain_treebank import Session
 
 VERSION = "0.1.8"
 INSTALL = f"pip install --no-deps neuroprobe=={VERSION} h5py pandas scikit-learn"
