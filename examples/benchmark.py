@@ -45,10 +45,10 @@ import torch
 from generated_clips import CLIP_SAMPLES, RATE, generate_clips
 from measurement import Contender, alternate, as_text, describe_machine, summarise, yardsticks
 from other_front_ends import FrontEnd, original_front_ends, scipy_stft, scipy_superlet, superlet_wavelets
-from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel, stft
 from brainbert.processing.atomic import written_whole
+from brainbert.processing.program import HelpFormatter, run
 
 # Clip by clip, twice the clips take twice the time: of a large batch these many are measured.
 MOST_LOOPED = {"stft": 64, "superlet": 2}

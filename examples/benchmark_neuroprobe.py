@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from neuroprobe_systems import make_systems, row_of, session_of
 from numpy.typing import NDArray
-from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import PRESETS
 from brainbert.processing.corpora.brain_treebank import Session, open_session
@@ -32,6 +31,7 @@ from brainbert.processing.decoding.neuroprobe_run import Evaluation, Settings, S
 from brainbert.processing.decoding.neuroprobe_signal import choose_contacts
 from brainbert.processing.decoding.neuroprobe_windows import SPLITS, Neuroprobe, ProbeFold, session_name
 from brainbert.processing.decoding.population import flattened, same_contacts
+from brainbert.processing.program import HelpFormatter, run
 from brainbert.processing.recordings import RecordingStream
 
 

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 from conditioning import ENTITIES, OF_NWB, add_conditioning_arguments, conditioning_of, read_conditioned
-from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import build_corpus
+from brainbert.processing.program import HelpFormatter, run
 from brainbert.processing.recordings import grids_from_text, identify_recording
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from decode import about, add_input_arguments, make_encoder, refuse_statistics
 from decoding_data import add_computing_arguments, decoding_parser, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import run
 
 from brainbert.processing.decoding.settings import LINEAR, POOLINGS, compare_settings
 from brainbert.processing.decoding.settings_page import sentences, table, write_settings
+from brainbert.processing.program import run
 
 
 def main() -> None:

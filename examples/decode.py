@@ -20,13 +20,13 @@ from typing import Any
 from conditioning import conditioning_of
 from decoding_data import add_computing_arguments, decoding_parser, describe_labels, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
 from brainbert.processing.corpora import seen_recordings
 from brainbert.processing.decoding import CONTROLS, Encoder, Plan, decode, write_report
 from brainbert.processing.decoding.labels import read_table
+from brainbert.processing.program import run
 
 
 def main() -> None:

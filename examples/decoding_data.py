@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from conditioning import ENTITIES, add_conditioning_arguments, open_conditioned
-from program import HelpFormatter
 
 from brainbert.processing.decoding import (
     LEFT_OUT,
@@ -31,6 +30,7 @@ from brainbert.processing.decoding import (
     paper,
 )
 from brainbert.processing.decoding.labels import read_table
+from brainbert.processing.program import HelpFormatter
 from brainbert.processing.recordings import Recording, RecordingStream
 from brainbert.processing.recordings.clips import REASONS
 

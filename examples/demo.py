@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from program import HelpFormatter
-from program import run as run_program
+
+from brainbert.processing.program import HelpFormatter
+from brainbert.processing.program import run as run_program
 
 EXAMPLES = Path(__file__).parent
 

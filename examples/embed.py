@@ -18,11 +18,11 @@ import torch
 from accelerate import PartialState
 from conditioning import add_conditioning_arguments, open_conditioned
 from model_folder import check_model, warn_about_other_conditioning
-from program import HelpFormatter, run
 from transformers import AutoFeatureExtractor, AutoModel
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
 from brainbert.processing.decoding import embed_to_parquet, parts_folder
+from brainbert.processing.program import HelpFormatter, run
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ Check consent before uploading: the card, shards/README.md, says what is in it.
 import argparse
 from pathlib import Path
 
-from program import HelpFormatter, run
 from splitting import add_split_arguments
 
 from brainbert.processing.corpora import export_shards, shards_record, split_corpora
+from brainbert.processing.program import HelpFormatter, run
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from accelerate import Accelerator
 from decode import about, add_encoder_arguments, make_encoder, refuse_statistics
 from decoding_data import add_computing_arguments, decoding_parser, load_task
 from model_folder import check_model, warn_about_other_conditioning
-from program import run
 from transformers import AutoModelForSequenceClassification
 
 from brainbert.processing.decoding import (
@@ -37,6 +36,7 @@ from brainbert.processing.decoding import (
     finetuned_scores,
     write_report,
 )
+from brainbert.processing.program import run
 
 DEFAULTS = Recipe()
 

@@ -22,9 +22,9 @@ import re
 from pathlib import Path
 
 from generated_treebank import TEST_SESSIONS, generate
-from program import HelpFormatter, run
 
 from brainbert.processing.corpora.brain_treebank import SESSIONS
+from brainbert.processing.program import HelpFormatter, run
 
 NANO_SESSIONS = ((1, 1), (2, 4), (3, 1), (4, 0), (7, 1), (10, 1), (4, 1))
 NAMED = {"test": TEST_SESSIONS, "nano": NANO_SESSIONS, "all": SESSIONS}

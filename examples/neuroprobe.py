@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 from neuroprobe_systems import make_systems, parse_arguments, refuse_idle, settings_of
-from program import run
 
 from brainbert.processing.corpora.brain_treebank import Session, find_sessions
 from brainbert.processing.decoding.neuroprobe_page import write_table
@@ -49,6 +48,7 @@ from brainbert.processing.decoding.submission import (
     missing_results,
     write_submission,
 )
+from brainbert.processing.program import run
 
 Work = list[tuple[str, Session]]  # split, session that it tests on
 

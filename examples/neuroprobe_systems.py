@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from model_folder import check_model
-from program import HelpFormatter
 from transformers import AutoFeatureExtractor, AutoModel
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
@@ -20,6 +19,7 @@ from brainbert.processing.decoding.encoder_features import untrained_twin
 from brainbert.processing.decoding.neuroprobe_run import ENTRIES, LINEAR, Settings, System
 from brainbert.processing.decoding.neuroprobe_windows import SPLITS, session_name
 from brainbert.processing.decoding.submission import RELEASED, sessions_among, sessions_in_record
+from brainbert.processing.program import HelpFormatter
 
 LINES = {
     "spectrogram": "Linear decoder of Laplacian spectrograms",

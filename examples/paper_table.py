@@ -22,13 +22,13 @@ from paper_models import ABLATIONS, VARIANTS, build_corpora, models_of, pretrain
 from paper_page import write_table
 from paper_plan import Sessions, choose_sessions, make_plan, show
 from paper_stages import PAPER_CONTROLS, compute
-from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import PRESETS
 from brainbert.processing.atomic import only_writer, remove_parts, written_whole
 from brainbert.processing.corpora.brain_treebank import session_fingerprint
 from brainbert.processing.decoding import Recipe
 from brainbert.processing.decoding.word_labels import PAPER_TASKS
+from brainbert.processing.program import HelpFormatter, run
 
 # What may change from call to call: what is computed, where, and how the work is shared, not what a part's numbers are.
 MAY_CHANGE = (

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from program import HelpFormatter, run
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor, stft, superlet
 from brainbert.processing.atomic import written_whole
+from brainbert.processing.program import HelpFormatter, run
 from brainbert.processing.recordings import open_recording, read_recording, resample
 from brainbert.processing.training import TimeFrequencyImage, plot_front_ends
 

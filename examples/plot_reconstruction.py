@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from model_folder import check_model
-from program import HelpFormatter, run
 from transformers import AutoFeatureExtractor, AutoModelForPreTraining
 
 import brainbert.modeling_brainbert  # noqa: F401 (registers BrainBERT with the Auto classes)
 from brainbert.processing.atomic import written_whole
 from brainbert.processing.corpora import load_corpus, load_statistics
+from brainbert.processing.program import HelpFormatter, run
 from brainbert.processing.training import CollateClips, interpolate_masked, masked_batch, plot_reconstruction
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from acceleration import make_accelerator
 from pretraining_data import open_data
 from pretraining_report import report_estimate
 from pretraining_run import Run, check_run
-from program import run as run_program
 from recipe import parse_arguments
 from tqdm import tqdm
 
 from brainbert.modeling_brainbert import BrainBertConfig, BrainBertForPreTraining
+from brainbert.processing.program import run as run_program
 from brainbert.processing.training import (
     StopRequest,
     accumulate_gradients,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from program import HelpFormatter
 from splitting import add_split_arguments
 
 from brainbert.modeling_brainbert import PRESETS
+from brainbert.processing.program import HelpFormatter
 
 # A resumed run may change these: where things lie and how the work is shared out, not what is computed.
 PLACES = ("corpora", "out", "recipe", "resume", "dry_run")

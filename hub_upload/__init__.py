@@ -1,1 +1,1 @@
-"""From a checkpoint to a published model: conversion of the authors' weights."""
+"""From a checkpoint to a published model: conversion, card, verification, upload, endpoint and Space."""

@@ -72,7 +72,7 @@ def decode(as_a_program, folder, monkeypatch):
     """Run the program in the folder; return its report as a dict and the bytes of both files."""
 
     def decode(out, *flags, recordings=("night1.edf",)):
-        program, run = importlib.import_module("decode"), importlib.import_module("program").run
+        program, run = importlib.import_module("decode"), importlib.import_module("brainbert.processing.program").run
         monkeypatch.chdir(folder)
         monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # which the program sets
         arguments = [*recordings, "--model", "run/model", *QUICK, "--out", str(out), *map(str, flags)]

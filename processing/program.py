@@ -1,4 +1,4 @@
-"""How the programs here show help, and end: a refusal is one sentence, not a traceback."""
+"""How programs show help, and end: a refusal is one sentence, not a traceback."""
 
 import argparse
 import os
