@@ -16,6 +16,7 @@ from conditioning import CONDITIONING
 
 from brainbert.modeling_brainbert import BrainBertFeatureExtractor
 from brainbert.processing.corpora import (
+    commit_of,
     corpus_statistics,
     load_shards,
     recording_statistics,
@@ -44,6 +45,7 @@ class Source(NamedTuple):
     statistics: dict | None
     records: list[dict]  # of each corpus what build_corpus.py said, and how it was conditioned
     fingerprints: list[str]
+    commit: str | None = None  # of a data set on the Hub
 
 
 class Data(NamedTuple):
@@ -59,6 +61,7 @@ class Data(NamedTuple):
     corpora: list[dict]  # what build_corpus.py said of each
     fingerprints: list[str]  # of the corpora, or of the shards
     conditioning: dict  # the settings in which they agree
+    commit: str | None  # of a data set on the Hub, the same from beginning to end
 
 
 def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
@@ -79,7 +82,7 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
             bin_widths=tuple(args.mask_bins),
         )
     source = open_shards if is_shards(args.corpora) else open_corpora
-    train, held_out, extractor, statistics, records, fingerprints = source(args, accelerator)
+    train, held_out, extractor, statistics, records, fingerprints, commit = source(args, accelerator)
 
     to_device = partial(send_to_device, device=accelerator.device, non_blocking=True)
 
@@ -97,7 +100,7 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
     loader = (
         CorpusLoader(train, **loading)
         if isinstance(train, datasets.Dataset)
-        else StreamLoader(train, revision=args.revision, **loading)
+        else StreamLoader(train, revision=commit, **loading)
     )
     if loader.batches_per_epoch < accumulate:
         raise ValueError(
@@ -125,6 +128,7 @@ def open_data(args: argparse.Namespace, accelerator: Accelerator) -> Data:
             for name in CONDITIONING
             if all(name in each and each[name] == conditioned[0].get(name) for each in conditioned)
         },
+        commit=commit,
     )
 
 
@@ -171,11 +175,19 @@ def open_shards(args: argparse.Namespace, accelerator: Accelerator) -> Source:
             f"--normalization {args.normalization} needs statistics of all training clips, which a stream does not "
             "have: train on the corpus itself, or use --normalization clip."
         )
-    held_out = load_shards(source, most=args.validation_clips, revision=args.revision)
+    commit = None if Path(source).is_dir() else started_from(args.out) or commit_of(source, revision=args.revision)
+    held_out = load_shards(source, most=args.validation_clips, revision=commit)
     settings = extractor_settings(args, held_out[0]["sampling_rate"])
     extractor = BrainBertFeatureExtractor(**settings, normalization="clip")
-    record = shards_record(source, revision=args.revision)
-    return Source(source, held_out, extractor, None, record["corpora"], [record["fingerprint"]])
+    record = shards_record(source, revision=commit)
+    records = [{**each, "data_set": source, "commit": commit} if commit else each for each in record["corpora"]]
+    return Source(source, held_out, extractor, None, records, [record["fingerprint"]], commit)
+
+
+def started_from(out: Path) -> str | None:
+    """Return the commit that a run which is resumed was started from: its branch may have moved on."""
+    path = out / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("commit") if path.exists() else None
 
 
 def is_shards(sources: list[str]) -> bool:

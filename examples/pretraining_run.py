@@ -90,7 +90,7 @@ class Run:
         """Note settings and corpora, or compare them and load the last checkpoint; start the tracker."""
         self.model = model
         args, path = self.args, self.args.out / "run.json"
-        content = {"settings": settings_of(args), "corpora": ", ".join(data.fingerprints)}
+        content = {"settings": settings_of(args), "corpora": ", ".join(data.fingerprints), "commit": data.commit}
         if isinstance(data.train, StreamLoader):  # whose order depends on this
             content["shared"] = f"{self.accelerator.num_processes} × {data.micro_batch} clips (processes × batch)"
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else content

@@ -99,7 +99,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         help="folders made by build_corpus.py; or one made by export_corpus.py, or its id on the Hub, to stream from",
     )
     parser.add_argument(
-        "--revision", help="commit of a data set on the Hub, so that a resumed run finds the same clips"
+        "--revision", help="commit, tag or branch of a data set on the Hub (default: main as it is when the run starts)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for model, checkpoints and TensorBoard log")
     parser.add_argument("--recipe", type=Path, help="YAML file of settings; flags go before it")

@@ -19,6 +19,7 @@ from .modeling_brainbert import (
     BrainBertPreTrainedModel,
     pool_frames,
 )
+from .pipeline_brainbert import BrainBertFeatureExtractionPipeline
 from .spectrogram_brainbert import num_stft_frames, stft
 from .superlet_brainbert import num_superlet_frames, superlet
 
@@ -40,6 +41,7 @@ BrainBertForSequenceClassification.register_for_auto_class("AutoModelForAudioCla
 __all__ = [
     "PRESETS",
     "BrainBertConfig",
+    "BrainBertFeatureExtractionPipeline",
     "BrainBertFeatureExtractor",
     "BrainBertForPreTraining",
     "BrainBertForPreTrainingOutput",

@@ -31,6 +31,11 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_brainbert.BrainBertForSequenceClassification",
 }
 
+# What `pipeline(task, model=FOLDER, trust_remote_code=True)` finds there.
+CUSTOM_PIPELINES = {
+    "feature-extraction": {"impl": "pipeline_brainbert.BrainBertFeatureExtractionPipeline", "pt": ["AutoModel"]}
+}
+
 
 @strict
 class BrainBertConfig(PreTrainedConfig):
@@ -112,4 +117,4 @@ class BrainBertConfig(PreTrainedConfig):
             )
 
 
-__all__ = ["AUTO_MAP", "PRESETS", "BrainBertConfig"]
+__all__ = ["AUTO_MAP", "CUSTOM_PIPELINES", "PRESETS", "BrainBertConfig"]

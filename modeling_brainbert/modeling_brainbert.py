@@ -3,11 +3,12 @@
 A contact is a sequence: channels are batch. Shapes: B batch, T frames, F frequency bins, H hidden size.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -22,7 +23,10 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_brainbert import AUTO_MAP, BrainBertConfig
+from .configuration_brainbert import AUTO_MAP, CUSTOM_PIPELINES, BrainBertConfig
+
+if TYPE_CHECKING:  # never imported: transformers reads here which files save_pretrained has to copy along
+    from .pipeline_brainbert import BrainBertFeatureExtractionPipeline  # noqa: F401
 
 CENTER_FRAMES = 10  # averaged by pooling="center"
 
@@ -271,8 +275,9 @@ class BrainBertPreTrainedModel(PreTrainedModel):
             init.copy_(module.positions, sinusoidal_positions(*module.positions.shape[1:]))
 
     def save_pretrained(self, save_directory: str | PathLike, **kwargs: Any) -> None:
-        """Save the model, and its code with every Auto class named, so that the folder loads anywhere."""
+        """Save the model, and its code with every Auto class and pipeline named, so that the folder loads anywhere."""
         self.config.auto_map = dict(AUTO_MAP)
+        self.config.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES)
         super().save_pretrained(save_directory, **kwargs)
 
 

@@ -4,9 +4,15 @@ import re
 import shutil
 from pathlib import Path
 
+import datasets
 import torch
 
-from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertForPreTraining
+from brainbert.modeling_brainbert import (
+    PRESETS,
+    BrainBertConfig,
+    BrainBertFeatureExtractor,
+    BrainBertForPreTraining,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,6 +24,24 @@ def test_the_first_block_gives_one_embedding_per_contact(tmp_path, monkeypatch):
     names: dict = {}
     exec(re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1), names)
     assert names["embeddings"].shape == (8, 24)
+
+
+def test_the_blocks_on_use_run_on_a_saved_model_and_rows_of_a_corpus(tmp_path, monkeypatch):
+    model = BrainBertForPreTraining.from_pretrained(ROOT / "tests" / "fixtures" / "tiny")
+    model.save_pretrained(tmp_path / "demo" / "model")
+    BrainBertFeatureExtractor().save_pretrained(tmp_path / "demo" / "model")
+    row = {"signal": [[float(sample % 97) for sample in range(2048)]], "scale": [1.0], "offset": [0.0]}
+    (tmp_path / "shards").mkdir()
+    datasets.Dataset.from_dict(row | {"sampling_rate": [2048.0]}).to_parquet(tmp_path / "shards" / "train.parquet")
+    monkeypatch.chdir(tmp_path)
+    voltage = torch.randn(2, 10240, generator=torch.Generator().manual_seed(0))
+    names: dict = {"voltage": voltage, "labels": torch.tensor([0, 1])}
+    use, corpus = re.findall(r"```python\n(.*?)```", README.partition("## Use it")[2], re.DOTALL)[:2]
+    exec(use, names)
+    assert names["embeddings"].shape == (2, 24)
+    assert names["loss"].requires_grad
+    exec(corpus, names)
+    assert names["embeddings"][0].shape == (24,)
 
 
 def test_the_block_on_front_ends_gives_superlets():

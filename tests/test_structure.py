@@ -21,7 +21,7 @@ ALLOWED = {
     },
     "hub_upload": {
         "torch", "numpy", "transformers", "huggingface_hub", "brainbert.modeling_brainbert", "brainbert.processing",
-        "safetensors", "jinja2", "yaml", "matplotlib", "starlette", "uvicorn", "gradio",
+        "safetensors", "jinja2", "markupsafe", "pyarrow", "yaml", "matplotlib", "starlette", "uvicorn", "gradio",
     },
 }  # fmt: skip
 

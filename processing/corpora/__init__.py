@@ -14,12 +14,13 @@ from .statistics import (
     with_statistics,
     write_statistics,
 )
-from .streamed_shards import StreamedShards, load_shards, shards_record
+from .streamed_shards import StreamedShards, commit_of, load_shards, shards_record
 
 __all__ = [
     "RunningStatistics",
     "StreamedShards",
     "build_corpus",
+    "commit_of",
     "corpus_statistics",
     "decode_signal",
     "export_shards",

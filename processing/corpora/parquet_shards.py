@@ -155,7 +155,16 @@ def _write_card(folder: Path, corpora: Sequence[Path | str], record: Mapping[str
             }
         ],
         dataset_info={
-            "splits": [{"name": name, "num_examples": rows} for name, rows in record["rows"].items()],
+            "splits": [
+                {"name": name, "num_bytes": _unpacked_bytes(folder / "data", name), "num_examples": rows}
+                for name, rows in record["rows"].items()
+            ],
         },
     )
     DatasetCard(f"---\n{metadata}\n---\n\n{text}").save(folder / "README.md")
+
+
+def _unpacked_bytes(folder: Path, part: str) -> int:
+    """Return the size of a part before compression, without which `datasets` passes over the number of rows."""
+    shards = [pq.read_metadata(path) for path in folder.glob(f"{part}-*.parquet")]
+    return sum(shard.row_group(group).total_byte_size for shard in shards for group in range(shard.num_row_groups))

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.download.streaming_download_manager import xopen
-from huggingface_hub import hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
 
 # A row group is asked for as a whole; reading ahead, 5 MB by default, would fetch more than is used.
 _DOWNLOAD = datasets.DownloadConfig(storage_options={"hf": {"block_size": 2**16}})
@@ -110,6 +111,22 @@ def load_shards(
     wanted = len(shards) if most is None else min(most, len(shards))
     groups = int(np.searchsorted(np.cumsum(shards.group_rows), wanted)) + 1
     return datasets.Dataset(pa.concat_tables([shards.read(group) for group in range(groups)]).slice(0, wanted))
+
+
+def commit_of(source: str, *, revision: str | None = None) -> str:
+    """Return the commit of a data set on the Hub that a branch or tag stands for just now, by default main.
+
+    Raises ValueError when there is no such data set or revision, or none that the user's token may read.
+    """
+    try:
+        return str(HfApi().dataset_info(source, revision=revision).sha)
+    except RevisionNotFoundError:
+        raise ValueError(f"The data set {source} has no revision {revision!r}: give a commit, tag or branch.") from None
+    except (HfHubHTTPError, HFValidationError):
+        raise ValueError(
+            f"There is no folder {source}, and no data set of this name on the Hub that you may read: check the name, "
+            "and log in (hf auth login) if it is private."
+        ) from None
 
 
 def shards_record(source: Path | str, *, revision: str | None = None) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def test_the_model_folder_is_complete(folder):
         "learning_curve.png",
         "model.safetensors",
         "modeling_brainbert.py",
+        "pipeline_brainbert.py",
         "preprocessor_config.json",
         "spectrogram_brainbert.py",
         "superlet_brainbert.py",

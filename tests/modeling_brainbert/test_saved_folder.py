@@ -41,6 +41,7 @@ CODE = {
     "configuration_brainbert.py",
     "feature_extraction_brainbert.py",
     "modeling_brainbert.py",
+    "pipeline_brainbert.py",
     "spectrogram_brainbert.py",
     "superlet_brainbert.py",
     "wavelets_brainbert.py",
@@ -131,6 +132,14 @@ for name, folder in task["folders"].items():
         if (name, auto_name) == ("pretraining", "AutoModelForPreTraining"):
             model.save_pretrained(task["save_to"])
             extractor.save_pretrained(task["save_to"])
+    pipe = transformers.pipeline("feature-extraction", model=folder, trust_remote_code=True)
+    for row, embedding in enumerate(pipe(voltage, sampling_rate=2048, return_tensors=True, batch_size=2)):
+        arrays[f"{name}/pipeline/{row}"] = embedding
+    report["loads"][name]["pipeline"] = type(transformers.pipeline(model=folder, trust_remote_code=True)).__name__
+    try:
+        pipe("night.edf", line_frequency_hz=50)
+    except ModuleNotFoundError as error:
+        report["loads"][name]["path"] = str(error)
 report["modules"] = sorted(  # __editable__: how an editable install makes itself known, loaded at startup
     name
     for name, module in sys.modules.items()
@@ -230,6 +239,21 @@ def test_outputs_without_the_package_are_those_with_it_bit_for_bit(saved: Saved,
         np.testing.assert_array_equal(saved.arrays[f"{folder}/{auto_class}/{name}"], value)
 
 
+@pytest.mark.parametrize("folder", ["pretraining", "classification", "bare", "copy", "saved again"])
+def test_without_the_package_the_pipeline_embeds_as_the_model_does_and_needs_it_for_a_path(saved: Saved, folder: str):
+    extractor = BrainBertFeatureExtractor.from_pretrained(saved.folders[folder])
+    model = BrainBertModel.from_pretrained(saved.folders[folder])
+    loads = saved.report["loads"][folder]
+
+    assert loads["pipeline"] == "BrainBertFeatureExtractionPipeline"
+    for row, voltage in enumerate(saved.voltage):
+        with torch.inference_mode():
+            expected = model(**extractor(voltage, sampling_rate=2048)).pooler_output[0]
+        np.testing.assert_allclose(saved.arrays[f"{folder}/pipeline/{row}"], expected, atol=1e-5)
+    assert loads["path"].startswith("night.edf: recordings are read by brainbert.processing, and there is no brainbert")
+    assert loads["path"].endswith("pip install '.[decoding]', or pass voltage with its sampling_rate.")
+
+
 @pytest.mark.parametrize("folder", ["copy", "saved again"])
 def test_a_folder_that_was_copied_or_saved_again_gives_the_same_outputs(saved: Saved, folder: str):
     names = [name.removeprefix("pretraining/") for name in saved.arrays if name.startswith("pretraining/")]
@@ -250,7 +274,7 @@ def test_the_position_table_is_not_in_the_folder_and_is_right_after_loading(save
 
 
 @pytest.mark.parametrize("folder", ["pretraining", "classification", "bare", "saved again"])
-def test_a_saved_folder_names_every_auto_class_and_holds_the_code(saved: Saved, folder: str):
+def test_a_saved_folder_names_every_auto_class_and_the_pipeline_and_holds_the_code(saved: Saved, folder: str):
     config = json.loads((saved.folders[folder] / "config.json").read_text())
     settings = json.loads((saved.folders[folder] / "preprocessor_config.json").read_text())
 
@@ -261,6 +285,9 @@ def test_a_saved_folder_names_every_auto_class_and_holds_the_code(saved: Saved, 
         "AutoModelForPreTraining": "modeling_brainbert.BrainBertForPreTraining",
         "AutoModelForAudioClassification": "modeling_brainbert.BrainBertForSequenceClassification",
         "AutoModelForSequenceClassification": "modeling_brainbert.BrainBertForSequenceClassification",
+    }
+    assert config["custom_pipelines"] == {
+        "feature-extraction": {"impl": "pipeline_brainbert.BrainBertFeatureExtractionPipeline", "pt": ["AutoModel"]}
     }
     assert settings["auto_map"] == {
         "AutoFeatureExtractor": "feature_extraction_brainbert.BrainBertFeatureExtractor",
