@@ -8,6 +8,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..atomic import written_whole
 
+NO_LICENCE = "No licence is stated: add one, and check consent, before sharing."
 _TEXT = """# A corpus of intracranial clips
 
 {clips} clips of {clip_s:g} s ({hours:.2f} h, contacts added up), every {stride_s:g} s, at {sampling_rate:g} Hz in µV, \
@@ -15,8 +16,7 @@ from {recordings} recordings of {subjects} subjects, {contacts} contacts. Finger
 
 One row is a clip of one contact: µV = `signal` · `scale` + `offset`, stored as {storage}{storage_error}; `start` is \
 the first sample in the conditioned recording. Names of recordings and subjects are pseudonyms unless whoever built \
-the corpus chose them; a file whose person was not named counts as a subject of its own. No licence is stated: \
-add one, and check consent, before sharing.
+the corpus chose them; a file whose person was not named counts as a subject of its own. {no_licence}
 
 ## Recordings
 
@@ -50,6 +50,7 @@ def write_card(
     error = max(report["storage_error"] for report in reports)
     text = _TEXT.format(
         **settings,
+        no_licence=NO_LICENCE,
         fingerprint=fingerprint,
         clips=totals["clips"]["kept"],
         hours=totals["clips"]["kept"] * min(settings["clip_s"], settings["stride_s"]) / 3600,

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..atomic import written_whole
+from .card import NO_LICENCE
 
 ROW_GROUP = 100  # rows that are read together: about 4 MB
 SHARD_BYTES = 500e6  # of a shard before compression, as `datasets` does by default
@@ -54,6 +55,7 @@ def export_shards(
     split: Mapping[str, Any],
     shards: int | None = None,
     seed: int = 0,
+    license: str | None = None,
     progress: bool = True,
 ) -> Path:
     """Write both parts to Parquet shards in the new folder `folder`, with a card and corpus.json; return its path.
@@ -63,6 +65,7 @@ def export_shards(
     split: JSON-able, how the parts were made, for the card: {"by": "time", "validation": 0.1}.
     shards: of the training part, about 500 MB each by default; of the validation part, in proportion.
     seed: of the order of rows. The same arguments write the same bytes.
+    license: of the data, as the Hub calls it ("cc-by-4.0"), for the card.
 
     The folder is there as a whole or not at all.
     Raises ValueError when it exists, when a clip is in twice, and for more shards than rows.
@@ -91,7 +94,7 @@ def export_shards(
                 _write(part, rows, temporary / "data" / f"{name}-{shard:05}-of-{count:05}.parquet", bar)
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         (temporary / "corpus.json").write_text(text, encoding="utf-8")
-        _write_card(temporary, corpora, record)
+        _write_card(temporary, corpora, record, license)
     return folder
 
 
@@ -131,9 +134,11 @@ def _record(
     return {"fingerprint": fingerprint, **content}
 
 
-def _write_card(folder: Path, corpora: Sequence[Path | str], record: Mapping[str, Any]) -> None:
+def _write_card(folder: Path, corpora: Sequence[Path | str], record: Mapping[str, Any], license: str | None) -> None:
     # The cards of the corpora become sections: their headings go down by one level.
     cards = [re.sub("(?m)^#", "##", DatasetCard.load(Path(corpus) / "README.md").text.strip()) for corpus in corpora]
+    if license:
+        cards = [card.replace(NO_LICENCE, f"Licence: {license}.") for card in cards]
     text = _TEXT.format(
         **record["rows"],
         split=", ".join(
@@ -146,6 +151,7 @@ def _write_card(folder: Path, corpora: Sequence[Path | str], record: Mapping[str
     )
     metadata = DatasetCardData(
         pretty_name="Intracranial clips for BrainBERT",
+        license=license,
         tags=["intracranial-eeg", "brainbert"],
         # Where the Hub and load_dataset find the parts, and how many rows there must be.
         configs=[
