@@ -1,0 +1,127 @@
+"""Serve a model folder on this machine as an Inference Endpoint would, for curl, programs and a browser.
+
+python -m brainbert.hub_upload.serve model --port 8080
+curl -X POST --data-binary @voltage.npy -H 'Content-Type: application/octet-stream' 'localhost:8080/?sampling_rate=2048'
+"""
+
+import argparse
+import json
+import logging
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from brainbert.processing.program import HelpFormatter, run
+
+from .handler import MAX_BYTES, EndpointHandler, RefusedInput
+
+MAX_JSON_BYTES = 16 * 2**20  # numbers in Python take twenty times their text
+WAITING = 16  # requests, while one is computed; more are sent away
+JSON, BYTES = "application/json", ("application/octet-stream", "application/x-npy", "application/zip")
+
+logger = logging.getLogger(__name__)
+
+
+def application(folder: Path | str) -> Starlette:
+    """Return the web application of a model folder: POST / answers, GET / is a page to try it, GET /health says ok."""
+    handler = EndpointHandler(str(folder))
+    page = resources.files(__package__).joinpath("serve.html").read_text(encoding="utf-8")
+    one_at_a_time = CapacityLimiter(1)
+
+    async def answer(request: Request) -> Response:
+        if one_at_a_time.statistics().tasks_waiting >= WAITING:
+            raise HTTPException(503, "The endpoint is busy: try again in some seconds.")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != JSON and kind not in BYTES:
+            raise HTTPException(415, f"The content type is none that is read: use {JSON} or {BYTES[0]}.")
+        body = await _body(request, MAX_JSON_BYTES if kind == JSON else MAX_BYTES)
+        data = {"inputs": body} if kind != JSON else _parsed(body)
+        query = dict(request.query_params)
+        if query and isinstance(data, dict) and isinstance(parameters := data.get("parameters") or {}, dict):
+            data["parameters"] = {**query, **parameters}
+        try:
+            return JSONResponse(await to_thread.run_sync(handler.answer, data, limiter=one_at_a_time))
+        except RefusedInput as error:
+            raise HTTPException(400, str(error)) from None
+
+    async def show(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    return Starlette(
+        routes=[
+            Route("/", answer, methods=["POST"]),
+            Route("/", show, methods=["GET"]),
+            Route("/health", health, methods=["GET"]),
+        ],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+    )
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """Return the body, of which no more than `limit` bytes are kept."""
+    too_large = HTTPException(413, f"The request is larger than {limit:,} bytes: send a shorter stretch.")
+    if (
+        request.headers.get("content-length", "0").isdecimal()
+        and int(request.headers.get("content-length", "0")) > limit
+    ):
+        raise too_large
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise too_large
+    except ClientDisconnect:
+        raise HTTPException(400, "The request broke off.") from None
+    return bytes(body)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "The body is no JSON: send an object with inputs and parameters.") from None
+    if not isinstance(data, dict):
+        raise HTTPException(400, "The body is no JSON object: send one with inputs and parameters.")
+    return data
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "The request failed for a reason of ours: the server's log has it."}, 500)
+
+
+def main() -> None:
+    args = parse_arguments()
+    if not (args.folder / "config.json").is_file():
+        raise ValueError(f"{args.folder} holds no config.json and is no model folder: give a folder such as run/model.")
+    served = application(args.folder)
+    print(f"Serving {args.folder} at http://{args.host}:{args.port}; Ctrl-C ends it.", flush=True)
+    uvicorn.run(served, host=args.host, port=args.port, log_level="warning", timeout_keep_alive=5, limit_concurrency=64)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=HelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of a model, whose own code is run")
+    parser.add_argument("--port", type=int, default=8080, help="to listen on")
+    parser.add_argument("--host", default="127.0.0.1", help="to listen on; 0.0.0.0 lets other machines in, unprotected")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

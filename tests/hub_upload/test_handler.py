@@ -1,0 +1,252 @@
+"""The endpoint gives what the model gives, and answers everything else in one sentence."""
+
+import base64
+import io
+import pickle
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from edfio import Edf, EdfSignal
+
+from brainbert.hub_upload import handler as module
+from brainbert.hub_upload.handler import EndpointHandler, RefusedInput, read_array
+from brainbert.modeling_brainbert import (
+    BrainBertConfig,
+    BrainBertFeatureExtractor,
+    BrainBertForSequenceClassification,
+    BrainBertModel,
+)
+
+TINY = Path(__file__).parents[1] / "fixtures" / "tiny"
+RATE = {"sampling_rate": 2048}
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    return EndpointHandler(str(TINY))
+
+
+@pytest.fixture(scope="module")
+def voltage():
+    return (50 * np.random.default_rng(0).standard_normal((3, 2048))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(voltage):
+    batch = BrainBertFeatureExtractor.from_pretrained(TINY)(voltage, **RATE)
+    with torch.inference_mode():
+        return BrainBertModel.from_pretrained(TINY).eval()(**batch).pooler_output.numpy()
+
+
+def npy(array, **how):
+    stream = io.BytesIO()
+    np.save(stream, array, **how)
+    return stream.getvalue()
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+def header(shape, kind="<f4"):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": kind, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "."), content)
+    return stream.getvalue()
+
+
+def edf(contacts=3, seconds=6, rate=512):
+    random = np.random.default_rng(1)
+    stream = io.BytesIO()
+    signals = [
+        EdfSignal(50 * random.standard_normal(seconds * rate), rate, label=f"LA{n}", physical_dimension="uV")
+        for n in range(1, contacts + 1)
+    ]
+    Edf(signals).write(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["array", "mapping", "npy", "npz", "columns first", "base64"])
+def test_every_form_of_the_same_voltage_gives_the_models_embeddings(endpoint, voltage, expected, form):
+    inputs = {
+        "array": voltage.tolist(),
+        "mapping": {"voltage": voltage.tolist(), "contacts": ["LA1", "LA2", "LA3"]},
+        "npy": npy(voltage),
+        "npz": npz(voltage=voltage, sampling_rate=2048, contacts=np.array(["LA1", "LA2", "LA3"])),
+        "columns first": npy(np.asfortranarray(voltage.astype(">f8"))),
+        "base64": {"file": base64.b64encode(npy(voltage)).decode()},
+    }[form]
+    answer = endpoint({"inputs": inputs, "parameters": {} if form == "npz" else RATE})
+    np.testing.assert_allclose(answer["embeddings"], expected, atol=1e-5)
+    assert answer["contacts"] == (["LA1", "LA2", "LA3"] if form in ("mapping", "npz") else None)
+
+
+def test_one_contact_has_one_embedding_and_a_query_may_be_text(endpoint, voltage, expected):
+    answer = endpoint({"inputs": npy(voltage[0]), "parameters": {"sampling_rate": "2048", "layer": "-1"}})
+    np.testing.assert_allclose(answer["embeddings"], expected[0], atol=1e-5)
+
+
+def test_more_contacts_than_a_batch_are_answered_in_order(endpoint, voltage, expected, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
+    np.testing.assert_allclose(
+        endpoint({"inputs": npy(voltage), "parameters": RATE})["embeddings"], expected, atol=1e-5
+    )
+
+
+def test_a_recording_is_conditioned_and_embedded_window_by_window(endpoint):
+    answer = endpoint({"inputs": edf(), "parameters": {"line_frequency_hz": 50, "window_s": 2}})
+    assert np.shape(answer["embeddings"]) == (3, 1, 24)  # the Laplacian leaves the middle one of three
+    assert answer["contacts"] == ["LA2"]
+    assert answer["start_s"] == [0, 2, 4]
+
+
+def test_a_classifier_gives_scores_with_its_labels(tmp_path, voltage):
+    torch.manual_seed(0)
+    config = BrainBertConfig.from_pretrained(TINY, id2label={0: "rest", 1: "speech"}, label2id={"rest": 0, "speech": 1})
+    BrainBertForSequenceClassification(config).save_pretrained(tmp_path)
+    BrainBertFeatureExtractor().save_pretrained(tmp_path)
+    classifier = EndpointHandler(str(tmp_path))
+    scores = classifier({"inputs": npy(voltage), "parameters": RATE})["scores"]
+    assert len(scores) == 3
+    for each in scores:
+        assert {entry["label"] for entry in each} == {"rest", "speech"}
+        assert sum(entry["score"] for entry in each) == pytest.approx(1, abs=1e-6)
+        assert each[0]["score"] >= each[1]["score"]
+    assert (
+        "pooling is for embeddings"
+        in classifier({"inputs": npy(voltage), "parameters": RATE | {"pooling": "mean"}})["error"]
+    )
+
+
+def test_statistics_of_the_recording_are_taken_and_a_lone_short_array_is_refused(tmp_path, voltage):
+    shutil.copytree(TINY, tmp_path / "model")
+    extractor = BrainBertFeatureExtractor(normalization="recording")
+    extractor.save_pretrained(tmp_path / "model")
+    endpoint = EndpointHandler(str(tmp_path / "model"))
+    assert "needs statistics=" in endpoint({"inputs": npy(voltage), "parameters": RATE})["error"]
+    statistics = {"fingerprint": extractor.fingerprint, "mean": [0.5] * 40, "std": [2.0] * 40}
+    answer = endpoint({"inputs": npy(voltage), "parameters": RATE | {"statistics": statistics}})
+    assert np.shape(answer["embeddings"]) == (3, 24)
+    wrong = endpoint({"inputs": npy(voltage), "parameters": RATE | {"statistics": {"mean": 1}}})
+    assert "fingerprint, mean and std" in wrong["error"]
+
+
+class Boom:
+    def __reduce__(self):
+        return open, ("/tmp/brainbert-must-not-exist", "w")
+
+
+GOOD = np.ones((2, 2048), np.float32) * np.arange(2048, dtype=np.float32)
+BOMB = zipped(voltage__npy=header((1, 2**25), "<f8") + bytes(2**28))
+LIES = bytearray(npz(voltage=np.zeros((2, 100_000), np.float32)))
+LIES[LIES.index(b"PK\x01\x02") + 24 : LIES.index(b"PK\x01\x02") + 28] = struct.pack("<I", 200)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "parameters", "sentence"),
+    [
+        (b"", RATE, "The file is empty"),
+        (npy(GOOD), {}, "sampling_rate is missing"),
+        (npy(GOOD), {"sampling_rate": 512}, "this front end reads 2048 Hz"),
+        (npy(GOOD), {"sampling_rate": "nan"}, "sampling_rate is no number"),
+        (npy(GOOD), {"sampling_rate": 0}, "sampling_rate is no number"),
+        (npy(GOOD), {"sampling_rate": True}, "sampling_rate is no number"),
+        (npy(GOOD), {"rate": 2048}, "There is no parameter rate"),
+        (npy(GOOD), RATE | {"layer": 99}, "layer is 99"),
+        (npy(GOOD), RATE | {"layer": 0.5}, "give a whole number"),
+        (npy(GOOD), RATE | {"pooling": "max"}, "pooling has to be center, mean or frames"),
+        (npy(GOOD), RATE | {"window_s": 2}, "window_s is for recordings"),
+        (npz(voltage=GOOD, sampling_rate=2048), {"sampling_rate": 512}, "give one of them"),
+        (npz(voltage=GOOD, where=GOOD), RATE, "The input holds where"),
+        (npz(signal=GOOD), RATE, "holds signal and no voltage"),
+        (npz(voltage=GOOD, contacts=np.array(["A"])), RATE, "one short text for each row"),
+        (npy(np.where(GOOD == 7, np.nan, GOOD)), RATE, "NaN or infinite values"),
+        (npy(np.zeros((2, 2048), np.float32)), RATE, "a flat line"),
+        (npy(GOOD[:, :100]), RATE, "100 samples"),
+        (npy(GOOD[None]), RATE, "shape (1, 2, 2048)"),
+        (npy(GOOD.astype(complex)), RATE, "is of complex128"),
+        (npy(np.array([Boom()], dtype=object), allow_pickle=True), RATE, "is of object"),
+        (npy(np.zeros((600, 2048), np.int8)), RATE, "600 contacts of 2,048 samples are too many"),
+        (header((2**31, 2**31)) + bytes(100), RATE, "claims 4,611,686,018,427,387,904 values"),
+        (header((2, 2048)), RATE, "cut off or made up"),
+        (npy(GOOD)[:-1], RATE, "cut off or made up"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", RATE, "no header of an array"),
+        (b"\x93NUMPY\x09\x00", RATE, "no header of an array"),
+        (BOMB, RATE, "unpacks to 268,435,584 bytes"),
+        (bytes(LIES), RATE, "damaged"),
+        (npz(voltage=GOOD)[:-30], RATE, "damaged or cut off"),
+        (zipped(**{"../../voltage.npy": npy(GOOD)}), RATE, "no array with a plain name"),
+        (zipped(**{f"a{n}.npy": b"" for n in range(17)}), RATE, "holds 17 members"),
+        (zipped(voltage__npy=pickle.dumps(Boom())), RATE, "no header of an array"),
+        (pickle.dumps(Boom()), RATE, "a pickle, which could run anything"),
+        (b"Brain Vision Data Exchange Header\nDataFile=../secret.bin", RATE, "a BrainVision header"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), RATE, "HDF5 (NWB)"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), RATE, "a picture"),
+        (b"\x7fELF" + bytes(100), RATE, "a program"),
+        (b"<html>", RATE, "a page"),
+        (b"hello", RATE, "neither .npy nor .npz"),
+        (edf()[:700], {"line_frequency_hz": 50}, "cannot be read as EDF"),
+        (edf(), {}, "line_frequency_hz is missing"),
+        (edf(), {"line_frequency_hz": 50, "sampling_rate": 100}, "The request says 100 Hz and the file 512 Hz"),
+        (edf(), {"line_frequency_hz": 50, "window_s": 100}, "give a shorter window_s"),
+        ("/etc/passwd", RATE, "nothing is opened or fetched by its name here"),
+        ("https://example.org/x.npy", RATE, "nothing is opened or fetched by its name here"),
+        ({"file": "../../etc/passwd"}, RATE, "is not base64"),
+        ({"file": 5}, RATE, "is no text of base64"),
+        ({"voltage": "/etc/passwd"}, RATE, "The input is a text"),
+        ({"voltage": GOOD.tolist(), "code": "x"}, RATE, "The input holds code"),
+        ([[1, 2], [3]], RATE, "The voltage is ragged"),
+        ([[[1.0]]], RATE, "nested three times"),
+        ([["a", "b"]], RATE, "no array of real numbers"),
+        ([None, 1], RATE, "no array of real numbers"),
+        ([10**400, 1], RATE, "no array of real numbers"),
+        ([], RATE, "has the shape (0,)"),
+        (None, RATE, "no array of real numbers"),
+        (GOOD.T.tolist(), RATE, "2,048 contacts of 2 samples"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_sentence(endpoint, inputs, parameters, sentence):
+    error = endpoint({"inputs": inputs, "parameters": parameters})["error"]
+    assert sentence in error
+    assert "\n" not in error
+    assert len(error) < 400
+    assert not Path("/tmp/brainbert-must-not-exist").exists()
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"parameters": {}}, {"inputs": 1, "model": "x"}])
+def test_requests_without_form_are_refused(endpoint, data):
+    assert "error" in endpoint(data)
+
+
+def test_a_failure_of_ours_says_nothing_of_the_machine(endpoint, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("/somewhere/secret.py broke")
+
+    monkeypatch.setattr(endpoint, "_run", fail)
+    assert endpoint({"inputs": npy(GOOD), "parameters": RATE}) == {
+        "error": "The request failed for a reason of ours: the endpoint's log has it."
+    }
+
+
+def test_a_bomb_is_refused_before_it_is_inflated(monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("inflated")
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", fail)
+    with pytest.raises(RefusedInput, match="unpacks to"):
+        read_array(BOMB)
