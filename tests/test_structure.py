@@ -21,7 +21,8 @@ ALLOWED = {
     },
     "hub_upload": {
         "torch", "numpy", "transformers", "huggingface_hub", "brainbert.modeling_brainbert", "brainbert.processing",
-        "safetensors", "jinja2", "markupsafe", "pyarrow", "yaml", "matplotlib", "starlette", "uvicorn", "gradio",
+        "safetensors", "jinja2", "markupsafe", "pyarrow", "yaml", "matplotlib", "anyio", "starlette", "uvicorn",
+        "gradio",
     },
 }  # fmt: skip
 

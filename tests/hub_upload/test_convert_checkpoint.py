@@ -66,7 +66,7 @@ def test_a_converted_checkpoint_computes_what_the_authors_model_computed(tmp_pat
     source = save(tmp_path / "a.pth", weights, preprocessor=STFT, _use_new_zipfile_serialization=archived)
     convert(source, tmp_path / "out")
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "out")
-    image = extractor(original["waveform"], sampling_rate=2048)["input_values"]
+    image = extractor(original["waveform"], sampling_rate=2048, dtype=torch.float64)["input_values"]
     np.testing.assert_allclose(image, original["stft"], atol=1e-5, rtol=0)
     valid = ~original["pad_mask"]
     given = {"input_values": torch.from_numpy(original["input"]), "attention_mask": torch.from_numpy(valid).long()}
