@@ -113,15 +113,20 @@ def source_problems(folder: Path) -> list[str]:
                 values[name] = _look_up(_read(folder, file, files), pointer)
             now = _in_words(_calculate(source.get("formula", "a"), values), source["form"], places["a"])
         except (OSError, LookupError, ValueError, TypeError, ArithmeticError):
-            found.append(f"The card shows {source['shown']!r}, and {', '.join(places.values())} does not have it.")
+            found.append(
+                f"The card shows {source['shown']!r}, and {', '.join(places.values())} has it not: make it again."
+            )
             continue
         if now != source["shown"]:
-            found.append(f"The card shows {source['shown']!r}, and {', '.join(places.values())} gives {now!r}.")
-        at = card.find(source["shown"], position)
-        if at < 0:
-            found.append(f"The card does not show {source['shown']!r} where its sources say.")
+            found.append(
+                f"The card shows {source['shown']!r}, and {', '.join(places.values())} gives {now!r}: make it again."
+            )
+        # Whole: 0.833 is not shown by 0.8339.
+        match = re.compile(rf"(?<![\d.,−]){re.escape(source['shown'])}(?![.,]?\d)").search(card, position)
+        if match is None:
+            found.append(f"The card does not show {source['shown']!r} where its sources say: make the card again.")
         else:
-            position = at + len(source["shown"])
+            position = match.end()
     return found + _metadata_problems(folder, files)
 
 

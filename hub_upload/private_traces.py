@@ -19,19 +19,21 @@ Form = Literal["code", "prose", "data"]  # source, a card, JSON or another file'
 
 _ROOTS = (
     "home|Users|root|mnt|media|tmp|data|work|workspace|scratch|cluster|gpfs|lustre|beegfs|nfs|net|afs|srv|storage|"
-    "project|projects|export|Volumes|private/var|var/folders|var/tmp"
+    "project|projects|export|Volumes|private/var|var/folders|var/tmp|homes|ihome|oak|hpc|lab|labs|opt|u"
 )
 # No letter, dot or slash before it: https://host/data/x and shards/data/x name no machine.
 _PATHS = {
     "POSIX": re.compile(rf"(?<![\w.:/~#}}\])>*-])/(?:{_ROOTS})/[\w.~$@+-][^\s\"'`<>|)\]]*"),
     "home of a user": re.compile(r"(?<![\w.:/~#])/[\w./-]*/(?:home|Users)/[\w.-]+[^\s\"'`<>|)\]]*"),
-    "URL": re.compile(r"\bfile:/{1,3}[^\s\"'`<>)]+"),
+    "URL": re.compile(r"\b(?:file:/{1,3}|s3://|gs://|smb://|sftp://)[^\s\"'`<>)]+"),
     "Windows": re.compile(r"(?<![A-Za-z0-9])[A-Za-z]:(?:\\{1,2}|/)[^\s\"'\\/:*?<>|]{2,}[\\/][^\s\"'`<>|]*"),
     "server": re.compile(r"(?<![\\\w])(?:\\\\|\\{4})[A-Za-z0-9][\w.-]+\\{1,2}[\w$][\w$.-]*"),
 }
 # In source, "error:\nsome/thing" looks like a drive and "\\w+\d" like a server.
 _CODE_PATHS = ("POSIX", "home of a user", "URL")
-_PATH_KEY = re.compile(r"path|file|folder|directory|\bdir\b|source|checkpoint|output", re.IGNORECASE)
+_PATH_KEY = re.compile(
+    r"path|file|folder|directory|\bdir\b|source|checkpoint|output|\bout\b|corpora|corpus|data", re.IGNORECASE
+)
 _ABSOLUTE = re.compile(r"/[^/\s]+/\S")
 
 # Keys, as letters only, whose value says who somebody is. Sex, age and handedness are left to the consent of the study.
@@ -40,12 +42,35 @@ _PERSONAL_KEYS = {
     *("firstname", "lastname", "surname", "familyname", "givenname", "maidenname", "initials"),
     *("birthday", "birthdate", "dateofbirth", "dob", "patientbirthdate"),
     *("hospital", "hospitalid", "hospitalnumber", "hospitalname", "medicalrecordnumber", "mrn", "casenumber"),
-    *("socialsecuritynumber", "ssn", "insurancenumber", "address", "phone", "phonenumber", "telephone"),
+    *("socialsecuritynumber", "ssn", "insurancenumber", "phone", "phonenumber", "telephone"),
     *("measdate", "recordingdate", "dateofrecording", "acquisitiondate", "acquisitiontime", "startdatetime"),
     *("startdate", "acqtime", "surgerydate", "dateofsurgery", "admissiondate", "dateofadmission"),
 }
 _PERSON = {"subject", "patient", "participant", "person", "subjectinfo"}
-_NOTHING = {"", "x", "xx", "unknown", "none", "null", "na", "n/a", "anonymous", "anonymised", "anonymized", "–", "-"}
+_NOTHING = {
+    "removed",
+    "not",
+    "no",
+    "replaced",
+    "dropped",
+    "pseudonym",
+    "pseudonymised",
+    "pseudonymized",
+    "hash",
+    "",
+    "x",
+    "xx",
+    "unknown",
+    "none",
+    "null",
+    "na",
+    "n/a",
+    "anonymous",
+    "anonymised",
+    "anonymized",
+    "–",
+    "-",
+}
 _PERSONAL_LINE = re.compile(
     r"\b(patient(?:'s)?[ _-]?(?:name|id|code)|date of birth|birth[ _-]?date|d\.?o\.?b\.?|surname|"
     r"(?:first|last)[ _-]name|hospital[ _-](?:id|number)|medical record number|mrn)\b"
@@ -56,12 +81,19 @@ _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d
 _TIMESTAMP = re.compile(rf"\b{_YEAR}-{_MONTH}-{_DAY}[T ]\d\d:\d\d(?::\d\d)?")
 _DATE = re.compile(rf"{_YEAR}-{_MONTH}-{_DAY}|{_DAY}[./]{_MONTH}[./]{_YEAR}|{_DAY}-[A-Za-z]{{3}}-{_YEAR}")
 _COMPACT_DATE = re.compile(rf"(?<!\d){_YEAR}[-_]?{_MONTH}[-_]?{_DAY}(?!\d)")
-_DATE_OF_WORK = re.compile(r"releas|version|publish|access|created|modified|retriev|download", re.IGNORECASE)
+_DATE_OF_WORK = re.compile(
+    r"releas|version|publish|access|created|modified|retriev|download|finished|trained|^date$", re.IGNORECASE
+)
 _MAIL = re.compile(r"(?<![\w.+-])(?!git@)[\w.+-]+@(?!example\.|users\.noreply\.)[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
 _CONTACT_LINE = re.compile(r"contact|correspond|e-?mail|mailto|author|maintain", re.IGNORECASE)
 _RECORDING_FILE = re.compile(r"[\w.-]+\.(?:edf|bdf|vhdr|eeg|fif|nwb|mefd|trc|lay|ncs|nsx|ns[1-6]|nev)\b", re.IGNORECASE)
 
-_PSEUDONYM = re.compile(r"[0-9a-f]{10}(?:[0-9a-f]{6}|[0-9a-f]{54})?")
+# With a letter: ten digits are a number of a patient or of a citizen, and of our hashes only one in a hundred.
+_PSEUDONYM = re.compile(r"(?=.*[a-f])[0-9a-f]{10}(?:[0-9a-f]{6}|[0-9a-f]{54})?")
+_SECRET = re.compile(
+    r"\bhf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}"
+)
+_SPELLINGS = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae", "ß": "ss"}
 _MOST_TEXT = 2**20  # bytes of a compressed PNG text that are looked at
 
 
@@ -80,10 +112,8 @@ class Forbidden:
             raise ValueError(f"{path} is not UTF-8 text: save the list of names as UTF-8, one a line.") from None
         terms = []
         for number, line in enumerate(lines, 1):
-            words = re.findall(r"[^\W_]+", _folded(line))
-            if words and not line.lstrip().startswith("#"):
-                # "Jane Doe" is found in Jane_Doe.edf and JaneDoe, "Doe" not in "does".
-                terms.append((number, re.compile(r"(?<![^\W_])" + r"[\W_]*".join(words) + r"(?![^\W_])")))
+            if not line.lstrip().startswith("#") and (term := _term(line)):
+                terms.append((number, term))
         if not terms:
             raise ValueError(f"{path} lists no name or code: give one a line.")
         return cls(tuple(terms))
@@ -108,6 +138,8 @@ def traces_in_text(text: str, *, form: Form, forbidden: Forbidden) -> list[str]:
     found = []
     if path := machine_path(text, form=form):
         found.append(f"a path of a machine ({_short(path)})")
+    if match := _SECRET.search(text):
+        found.append(f"a token or key ({match[0][:8]}…, which must be revoked)")
     if form != "code":
         if (match := _PERSONAL_LINE.search(text)) and match[2].lower() not in _NOTHING:
             found.append(f"a person's detail ({_short(match[0])})")
@@ -222,6 +254,30 @@ def _inflated(data: bytes) -> bytes:
         return zlib.decompressobj().decompress(data, _MOST_TEXT)
     except zlib.error:
         raise ValueError("its compressed text is damaged") from None
+
+
+def _term(line: str) -> re.Pattern[str] | None:
+    """Return what finds a name or code in folded text, None for a line without any.
+
+    "Jane Doe" is found in Jane_Doe.edf, JaneDoe2023 and "Doe, Jane", "Doe" not in "does"; Müller in Mueller, too.
+    """
+    spelt = "".join(_SPELLINGS.get(letter, letter) for letter in unicodedata.normalize("NFC", line).casefold())
+    forms = []
+    for text in dict.fromkeys((_folded(line), _folded(spelt))):
+        words = re.findall(r"[^\W_]+", text)
+        for order in (words, words[::-1]) if len(words) == 2 else (words,):
+            if order:
+                forms.append(
+                    _boundary(order[0][0], "(?<!{})") + r"[\W_]*".join(order) + _boundary(order[-1][-1], "(?!{})")
+                )
+    return re.compile("|".join(dict.fromkeys(forms))) if forms else None
+
+
+def _boundary(letter: str, form: str) -> str:
+    """Return what may not stand beside a term: digits beside a digit, letters beside a letter of an alphabet."""
+    if letter.isdigit():
+        return form.format(r"\d")
+    return form.format(r"[^\W\d_]") if letter.upper() != letter.lower() else ""  # Chinese has no case and no spaces
 
 
 def _folded(text: str) -> str:

@@ -124,7 +124,7 @@ def array_file_problems(path: Path, name: str, *, forbidden: Forbidden) -> Itera
             yield f"{name} cannot be read ({(str(error).splitlines() or ['no content'])[0]}): save it again."
         return
     for key, array in arrays.items():
-        texts = [key, *map(str, array.ravel()[:10_000])] if array.dtype.kind in "US" else [key]
+        texts = [key, *map(str, array.ravel())] if array.dtype.kind in "US" else [key]
         for trace in dict.fromkeys(traces_in_text("\n".join(texts), form="data", forbidden=forbidden)):
             yield f"{name} gives away {trace}: save it again without."
 

@@ -17,7 +17,6 @@ from .private_traces import (
     Forbidden,
     Form,
     contact_addresses,
-    machine_path,
     parsed,
     picture_texts,
     traces_in_text,
@@ -84,10 +83,15 @@ def file_problems(folder: Path, path: PurePosixPath, *, kind: Kind, forbidden: F
     elif suffix in (".npy", ".npz"):
         yield from array_file_problems(folder / path, str(path), forbidden=forbidden)
     elif suffix == ".onnx":
-        if found := machine_path((folder / path).read_bytes().decode("latin-1"), form="code"):
-            yield f"{path} gives away a path of a machine ({found[:40]}): export it again without."
+        for trace in traces_in_text(_readable((folder / path).read_bytes()), form="code", forbidden=forbidden):
+            yield f"{path} gives away {trace}: export it again without."
     else:
         yield from _text_problems(folder, path, forbidden)
+
+
+def _readable(content: bytes) -> str:
+    """Return the texts in a binary file, one a line: in UTF-8 where they are, as letters of one byte elsewhere."""
+    return "\n".join({content.decode(code, "replace") for code in ("utf-8", "latin-1")})
 
 
 def _text_problems(folder: Path, path: PurePosixPath, forbidden: Forbidden) -> Iterator[str]:
@@ -134,8 +138,9 @@ def _picture_problems(folder: Path, path: PurePosixPath, forbidden: Forbidden) -
         yield f"{path} is not the picture that its name says: draw it again, or remove it."
         return
     if suffix != ".png":
-        if b"Exif\0" in content or b"EXIF" in content or b"http://ns.adobe.com/xap/" in content:
-            yield f"{path} carries EXIF or XMP (camera, place, date, author): save it again as a PNG without."
+        marks = (b"Exif\0", b"EXIF", b"http://ns.adobe.com/xap/", b"Photoshop 3.0", b"\xff\xfe\x00")  # and a comment
+        if any(mark in content for mark in marks):
+            yield f"{path} carries EXIF, XMP, IPTC or a comment (camera, place, date, author): save it anew as a PNG."
         return
     try:
         texts = picture_texts(content)

@@ -180,4 +180,6 @@ def _same(file: PlannedFile, entry: RepoFile | None) -> bool:
 def _is_of_hub(error: Exception) -> bool:
     """Tell whether the client or its transport, httpx under one name or another, raised it."""
     http_error = HfHubHTTPError.__bases__[0]
-    return isinstance(error, (http_error, LocalTokenNotFoundError, ConnectionError, TimeoutError, RuntimeError))
+    if isinstance(error, RuntimeError):  # of the threads that send large files
+        return isinstance(error.__cause__, Exception) and _is_of_hub(error.__cause__)
+    return isinstance(error, (http_error, LocalTokenNotFoundError, ConnectionError, TimeoutError))

@@ -22,6 +22,9 @@ import numpy as np
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
+_OF_A_FILE = {
+    *("line_frequency_hz", "window_s", "stride_s", "reference", "notch", "ends", "grids", "edges", "contacts", "unit"),
+}
 URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # two letters at least: C:/ is a drive
 CONTACTS_AT_ONCE = 32  # that the model sees, unless batch_size says otherwise
 
@@ -80,7 +83,9 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
         given |= {"return_tensors": return_tensors, "batch_size": batch_size}
         given = {name: value for name, value in given.items() if value is not None}
         if isinstance(inputs, str | os.PathLike):
-            return self._embed_file(inputs, **given, **recording)
+            if unknown := recording.keys() - _OF_A_FILE:
+                raise TypeError(f"{', '.join(unknown)}: there is no such argument for a path.")
+            return self._embed_file(inputs, sampling_rate=sampling_rate, **given, **recording)
         if recording:
             raise TypeError(f"{', '.join(recording)}: there is no such argument for voltage; some belong to a path.")
         if isinstance(inputs, list | tuple):
@@ -112,11 +117,14 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
             raise ValueError(f"{voltage}: pass the path of a recording by itself, not among other inputs.")
         if isinstance(voltage, Mapping):
             row: Mapping[str, Any] = voltage
-            sampling_rate = row.get("sampling_rate", sampling_rate)
+            said = row.get("sampling_rate", sampling_rate)
+            if sampling_rate is not None and said is not None and abs(said - sampling_rate) > 1e-4 * sampling_rate:
+                raise ValueError(f"The input says {said:g} Hz and the call {sampling_rate:g} Hz: give one of them.")
+            sampling_rate = said
             if "voltage" in row:
                 voltage, statistics = row["voltage"], row.get("statistics")
             elif {"signal", "scale", "offset"} <= row.keys():
-                voltage = np.asarray(row["signal"], dtype=np.float32) * row["scale"] + row["offset"]
+                voltage = np.asarray(row["signal"], dtype=np.float32) * float(row["scale"]) + float(row["offset"])
             else:
                 raise ValueError(
                     f"The input holds {', '.join(map(str, row))}: pass voltage and sampling_rate, or a row of a corpus "
@@ -166,6 +174,7 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
         self,
         path: str | os.PathLike,
         *,
+        sampling_rate: float | None,
         line_frequency_hz: float | None = None,
         window_s: float = 5.0,
         stride_s: float | None = None,
@@ -189,6 +198,8 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
                 "line_frequency_hz is missing: pass 50 or 60, the frequency of the mains where the recording was made, "
                 "or 0 for no notch."
             )
+        if sampling_rate is not None:
+            raise ValueError(f"{path}: a recording says its own rate: leave sampling_rate out.")
         try:
             recordings = importlib.import_module("brainbert.processing.recordings")
             decoding = importlib.import_module("brainbert.processing.decoding")

@@ -16,7 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.download.streaming_download_manager import xopen
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 # A row group is asked for as a whole; reading ahead, 5 MB by default, would fetch more than is used.
 _DOWNLOAD = datasets.DownloadConfig(storage_options={"hf": {"block_size": 2**16}})
@@ -122,10 +127,15 @@ def commit_of(source: str, *, revision: str | None = None) -> str:
         return str(HfApi().dataset_info(source, revision=revision).sha)
     except RevisionNotFoundError:
         raise ValueError(f"The data set {source} has no revision {revision!r}: give a commit, tag or branch.") from None
-    except (HfHubHTTPError, HFValidationError):
+    except (RepositoryNotFoundError, HFValidationError):
         raise ValueError(
             f"There is no folder {source}, and no data set of this name on the Hub that you may read: check the name, "
             "and log in (hf auth login) if it is private."
+        ) from None
+    except (HfHubHTTPError.__bases__[0], OSError) as error:  # the transport's errors are of no other common class
+        raise ValueError(
+            f"There is no folder {source}, and the Hub cannot be asked for a data set of this name "
+            f"({type(error).__name__}): check the name and the connection."
         ) from None
 
 

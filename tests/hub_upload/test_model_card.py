@@ -194,7 +194,14 @@ def test_a_number_that_is_changed_in_its_file_is_found(folder, tmp_path):
     record["best"]["model l1"] = 0.4
     (tmp_path / "model" / "training_record.json").write_text(json.dumps(record))
     (problem, *_) = source_problems(tmp_path / "model")
-    assert problem == "The card shows '0.800', and training_record.json#/best/model l1 gives '0.400'."
+    assert problem == "The card shows '0.800', and training_record.json#/best/model l1 gives '0.400': make it again."
+
+
+def test_a_digit_more_in_the_card_is_found(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "model")
+    readme = tmp_path / "model" / "README.md"
+    readme.write_text(readme.read_text(encoding="utf-8").replace("0.800", "0.8009"), encoding="utf-8")
+    assert any("does not show '0.800'" in problem for problem in source_problems(tmp_path / "model"))
 
 
 def test_a_result_that_is_changed_in_the_metadata_is_found(folder, tmp_path):
@@ -287,7 +294,8 @@ def test_the_card_names_no_recording_subject_contact_or_place_on_a_disk(folder):
 def test_sizes_and_sums_are_right(card):
     # 2 corpora of 1440 clips, one every 2.5 s: 2 h; 4 recordings of 3 people.
     assert (
-        "pretrained on 2,880 clips (2.00 h, contacts added up) of 80 contacts from 4 recordings of 3 subjects" in card
+        "pretrained on a corpus of 2,880 clips (2.00 h, contacts added up) of 80 contacts from 4 recordings of 3 subjects"
+        in card
     )
     assert (
         "100 steps of 64 clips, optimiser muon, learning rate 0.0015, seed 7; 12.5 minutes on a made-up device" in card

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from brainbert.hub_upload.private_traces import Forbidden, machine_path
+from brainbert.hub_upload.private_traces import Forbidden, is_pseudonym, machine_path, traces_in_text
 from brainbert.hub_upload.publishable import problems_of
 from brainbert.processing.corpora import export_shards
 from brainbert.processing.corpora.shard import corpus_features
@@ -150,7 +150,7 @@ def test_a_folder_without_card_says_how_to_write_one(model):
         ("figure.png", picture((b"tEXt", b"Source\0/home/jane/fig.svg")), "a path of a machine (/home/jane/fig.svg)"),
         ("figure.png", picture((b"zTXt", b"Source\0\0" + zlib.compress(b"/home/jane/x"))), "(/home/jane/x)"),
         ("figure.png", picture((b"iTXt", b"Source\0\0\0\0\0/home/jane/x")), "(/home/jane/x)"),
-        ("figure.jpg", b"\xff\xd8\xff\xe1\0\x10Exif\0\0", "carries EXIF or XMP"),
+        ("figure.jpg", b"\xff\xd8\xff\xe1\0\x10Exif\0\0", "carries EXIF, XMP"),
         ("other.safetensors", b"\xff" * 16, "is not safetensors"),
     ],
 )
@@ -354,3 +354,51 @@ def test_arrays_of_a_space_hold_no_objects(tmp_path):
     assert problems_of(tmp_path, kind="space") == []
     np.save(tmp_path / "sample.npy", np.array([{}], dtype=object))
     assert "sample.npy holds Python objects, which are pickles" in only_problem(tmp_path, "space")
+
+
+@pytest.mark.parametrize(
+    ("listed", "text", "found"),
+    [
+        ("Smith", "smith1.edf", True),
+        ("Smith", "Smith2023", True),
+        ("Smith", "Smithsonian", False),
+        ("Jane Doe", "Doe, Jane", True),
+        ("Jane Doe", "JaneDoe_2", True),
+        ("Müller", "Mueller", True),
+        ("Müller", "muller", True),
+        ("李", "李雷", True),
+        ("17", "2017", False),
+        ("17", "P17", True),
+    ],
+)
+def test_a_listed_name_is_found_as_people_write_it(tmp_path, listed, text, found):
+    (tmp_path / "names.txt").write_text(listed, encoding="utf-8")
+    assert Forbidden.read(tmp_path / "names.txt").lines_in(text) == [1] * found
+
+
+@pytest.mark.parametrize(("name", "is_ours"), [("0a1b2c3d4e", True), ("0101701234", False), ("4857773456", False)])
+def test_ten_digits_are_a_number_of_somebody_and_no_pseudonym(name, is_ours):
+    assert is_pseudonym(name) == is_ours
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("token hf_" + "a" * 34, "a token or key (hf_aaaaa…"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "a token or key"),
+        ("saved to /oak/stanford/jdoe/x", "a path of a machine"),
+        ("from s3://hospital-bucket/Smith", "a path of a machine"),
+        ("date of birth: removed, MRN: not collected", None),
+    ],
+)
+def test_secrets_and_paths_are_found_in_prose_and_a_card_may_say_what_was_removed(text, said):
+    found = traces_in_text(text, form="prose", forbidden=Forbidden())
+    assert (said is None and not found) or (said is not None and said in found[0])
+
+
+def test_names_in_binary_files_are_found_too(model, tmp_path):
+    (tmp_path / "names.txt").write_text("Jane Doe", encoding="utf-8")
+    (model / "model.onnx").write_bytes(b"\x08\x0a" + b"Doe, Jane" + bytes(10))
+    (model / "figure.jpg").write_bytes(b"\xff\xd8\xff\xfe\x00\x0fJane Doe")
+    problems = problems_of(model, kind="model", forbidden=Forbidden.read(tmp_path / "names.txt"))
+    assert sorted(problem.split()[0] for problem in problems) == ["figure.jpg", "model.onnx"]

@@ -152,7 +152,13 @@ def test_a_rate_is_required_and_must_be_that_of_the_extractor(pipe, voltage):
     with pytest.raises(ValueError, match="sampling_rate is missing: pass the rate of the voltage in hertz"):
         pipe(voltage)
     with pytest.raises(ValueError, match="sampled at 1000 Hz and this front end reads 2048 Hz: resample it first"):
+        pipe({"voltage": voltage, "sampling_rate": 1000})
+    with pytest.raises(ValueError, match="The input says 1000 Hz and the call 2048 Hz: give one of them"):
         pipe({"voltage": voltage, "sampling_rate": 1000}, **RATE)
+    with pytest.raises(ValueError, match="a recording says its own rate: leave sampling_rate out"):
+        pipe("night.edf", line_frequency_hz=50, **RATE)
+    with pytest.raises(TypeError, match="foo: there is no such argument for a path"):
+        pipe("night.edf", line_frequency_hz=50, foo=1)
 
 
 def test_the_audio_classification_of_transformers_fills_in_the_rate_and_so_is_not_supported_for_bare_arrays(voltage):
