@@ -10,6 +10,7 @@ from huggingface_hub import CommitOperationAdd
 from .publishable import files_of
 
 HANDLER = Path(__file__).with_name("handler.py")  # answers for an Inference Endpoint, and ships with each model
+REQUIREMENTS = Path(__file__).with_name("handler_requirements.txt")  # what that machine has to install for it
 _BLOCK = 2**20
 _IN_MEMORY = 5_000_000  # bytes; the Hub takes larger files as LFS only
 _LARGE = 10_000_000  # bytes from which the Hub keeps a text as LFS, too
@@ -32,13 +33,14 @@ class PlannedFile:
 
 
 def plan(folder: Path, *, with_handler: bool) -> list[PlannedFile]:
-    """Return the files of `folder` in the order of their paths, with the endpoint's handler.py unless it has its own.
+    """Return the files of `folder` in the order of their paths.
 
+    with_handler: add handler.py and requirements.txt of the endpoint, each unless the folder has its own.
     Raises ValueError for a link, or for a file that changes while it is read.
     """
     sources = {str(path): folder / path for path in files_of(folder)}
     if with_handler:
-        sources.setdefault(HANDLER.name, HANDLER)
+        sources = {HANDLER.name: HANDLER, "requirements.txt": REQUIREMENTS} | sources
     return [_planned(path, source) for path, source in sorted(sources.items())]
 
 

@@ -193,7 +193,10 @@ def parse_arguments() -> argparse.Namespace:
         help="delete, in the same commit, files of REPO that FOLDER lacks; else they stay",
     )
     parser.add_argument(
-        "--no-endpoint", dest="endpoint", action="store_false", help="add no handler.py to a model that has none"
+        "--no-endpoint",
+        dest="endpoint",
+        action="store_false",
+        help="add no handler.py and requirements.txt of Inference Endpoints",
     )
     return parser.parse_args()
 

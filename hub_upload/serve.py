@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,9 +23,12 @@ from brainbert.processing.program import HelpFormatter, run
 
 from .handler import MAX_BYTES, EndpointHandler, RefusedInput
 
-MAX_JSON_BYTES = 16 * 2**20  # numbers in Python take twenty times their text
-WAITING = 16  # requests, while one is computed; more are sent away
-JSON, BYTES = "application/json", ("application/octet-stream", "application/x-npy", "application/zip")
+MAX_JSON_BYTES = 16 * 2**20  # numbers in Python take ten times their text
+MAX_BRACKETS = 2000  # lists and objects in JSON, which take twenty times theirs: voltage and statistics of 512 contacts
+WAITING = 16  # requests, arriving or arrived, while one is computed; more are sent away
+ARRIVING_S = 60.0  # seconds that a request may take to arrive
+# The Hub's endpoints hand over the bytes of audio, whatever they are, and refuse application/octet-stream.
+JSON, BYTES = "application/json", ("application/octet-stream", "application/x-npy", "application/zip", "audio/x-audio")
 
 logger = logging.getLogger(__name__)
 
@@ -34,23 +37,30 @@ def application(folder: Path | str) -> Starlette:
     """Return the web application of a model folder: POST / answers, GET / is a page to try it, GET /health says ok."""
     handler = EndpointHandler(str(folder))
     page = resources.files(__package__).joinpath("serve.html").read_text(encoding="utf-8")
-    one_at_a_time = CapacityLimiter(1)
+    one_at_a_time, present = CapacityLimiter(1), 0
 
     async def answer(request: Request) -> Response:
-        if one_at_a_time.statistics().tasks_waiting >= WAITING:
-            raise HTTPException(503, "The endpoint is busy: try again in some seconds.")
+        nonlocal present
+        if present > WAITING:
+            raise HTTPException(503, "The endpoint is busy: try again in some seconds.", {"Retry-After": "5"})
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != JSON and kind not in BYTES:
             raise HTTPException(415, f"The content type is none that is read: use {JSON} or {BYTES[0]}.")
-        body = await _body(request, MAX_JSON_BYTES if kind == JSON else MAX_BYTES)
-        data = {"inputs": body} if kind != JSON else _parsed(body)
-        query = dict(request.query_params)
-        if query and isinstance(data, dict) and isinstance(parameters := data.get("parameters") or {}, dict):
-            data["parameters"] = {**query, **parameters}
+        present += 1
         try:
-            return JSONResponse(await to_thread.run_sync(handler.answer, data, limiter=one_at_a_time))
+            body = await _body(request, MAX_JSON_BYTES if kind == JSON else MAX_BYTES)
+            # JSON is parsed there, too: one at a time, because what comes of it is much larger than its text.
+            return await to_thread.run_sync(computed, kind, body, dict(request.query_params), limiter=one_at_a_time)
         except RefusedInput as error:
             raise HTTPException(400, str(error)) from None
+        finally:
+            present -= 1
+
+    def computed(kind: str, body: bytes, query: dict[str, str]) -> Response:
+        data: dict[str, Any] = {"inputs": body} if kind != JSON else _parsed(body)
+        if query and isinstance(parameters := data.get("parameters") or {}, dict):
+            data["parameters"] = {**query, **parameters}
+        return JSONResponse(handler.answer(data))
 
     async def show(_: Request) -> Response:
         return HTMLResponse(page)
@@ -71,23 +81,25 @@ def application(folder: Path | str) -> Starlette:
 async def _body(request: Request, limit: int) -> bytes:
     """Return the body, of which no more than `limit` bytes are kept."""
     too_large = HTTPException(413, f"The request is larger than {limit:,} bytes: send a shorter stretch.")
-    if (
-        request.headers.get("content-length", "0").isdecimal()
-        and int(request.headers.get("content-length", "0")) > limit
-    ):
+    if (length := request.headers.get("content-length", "")).isdecimal() and int(length[:20]) > limit:
         raise too_large
     body = bytearray()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise too_large
+        with fail_after(ARRIVING_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise HTTPException(408, f"The request took longer than {ARRIVING_S:g} s to arrive: send less.") from None
     except ClientDisconnect:
         raise HTTPException(400, "The request broke off.") from None
     return bytes(body)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes) -> dict[str, Any]:
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS:
+        raise HTTPException(400, f"The JSON holds over {MAX_BRACKETS:,} lists: give voltage as (contacts, samples).")
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):

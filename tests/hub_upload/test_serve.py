@@ -6,10 +6,14 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
+import brainbert.modeling_brainbert  # noqa: F401 (the fixture has no code beside it)
 from brainbert.hub_upload import serve
 
 TINY = Path(__file__).parents[1] / "fixtures" / "tiny"
@@ -52,10 +56,17 @@ CASES = [
     (b"hello", {"Content-Type": "text/plain"}, "", 415),
     (b"hello", {}, "", 415),
     (b"[" * 100_000 + b"]" * 100_000, {"Content-Type": "application/json"}, "", 400),
+    (b'{"inputs": [' + b"[]," * 5000 + b"[]]}", {"Content-Type": "application/json"}, "", 400),
     (b"{", {"Content-Type": "application/json"}, "", 400),
     (b"[1]", {"Content-Type": "application/json"}, "", 400),
     (json.dumps({"inputs": "/etc/passwd"}).encode(), {"Content-Type": "application/json"}, "", 400),
     (bytes(2**16 + 1), BYTES, "", 413),
+    (npy(VOLTAGE), {"Content-Type": "audio/x-audio"}, "?sampling_rate=2048", 200),  # as the Hub's endpoints take bytes
+    (npy(VOLTAGE * np.nan), BYTES, "?sampling_rate=2048", 400),
+    (b'{"inputs": [NaN], "parameters": {"sampling_rate": 2048}}', {"Content-Type": "application/json"}, "", 400),
+    (b'{"inputs": "", "parameters": 5}', {"Content-Type": "application/json"}, "?sampling_rate=2048", 400),
+    (b'{"inputs": {"\\ud800": 1}}', {"Content-Type": "application/json"}, "", 400),
+    (b'{"inputs": ' + b"9" * 5000 + b"}", {"Content-Type": "application/json"}, "", 400),
 ]
 
 
@@ -71,6 +82,13 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(client, monkeypatch):
     monkeypatch.setattr(serve, "MAX_BYTES", 1000)
     answer = client.post("/", content=(bytes(100) for _ in range(20)), headers=BYTES)
     assert answer.status_code == 413
+
+
+def test_a_request_that_does_not_arrive_is_given_up(monkeypatch):
+    monkeypatch.setattr(serve, "ARRIVING_S", 0)
+    request = Request({"type": "http", "headers": []}, anyio.sleep_forever)
+    with pytest.raises(HTTPException, match="to arrive"):
+        anyio.run(serve._body, request, 10)
 
 
 def test_a_failure_of_ours_is_500_without_details(client, monkeypatch):
@@ -101,7 +119,7 @@ def test_two_hundred_mixed_requests_at_once_leave_it_up_and_small(client, monkey
 
 
 def test_who_comes_when_the_queue_is_full_is_asked_to_come_back(client, monkeypatch):
-    monkeypatch.setattr(serve, "WAITING", 0)
+    monkeypatch.setattr(serve, "WAITING", -1)  # and one that is computed: none
     answer = client.post("/?sampling_rate=2048", content=npy(VOLTAGE), headers=BYTES)
     assert answer.status_code == 503
     assert "try again" in answer.json()["error"]
