@@ -5,9 +5,12 @@ import io
 import pickle
 import shutil
 import struct
+import sys
 import tempfile
 import tracemalloc
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np

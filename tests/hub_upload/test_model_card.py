@@ -294,8 +294,8 @@ def test_the_card_names_no_recording_subject_contact_or_place_on_a_disk(folder):
 def test_sizes_and_sums_are_right(card):
     # 2 corpora of 1440 clips, one every 2.5 s: 2 h; 4 recordings of 3 people.
     assert (
-        "pretrained on a corpus of 2,880 clips (2.00 h, contacts added up) of 80 contacts from 4 recordings of 3 subjects"
-        in card
+        "pretrained on a corpus of 2,880 clips (2.00 h, contacts added up) of 80 contacts from 4 recordings of "
+        "3 subjects" in card
     )
     assert (
         "100 steps of 64 clips, optimiser muon, learning rate 0.0015, seed 7; 12.5 minutes on a made-up device" in card
