@@ -51,8 +51,6 @@ def application(folder: Path | str) -> Starlette:
             body = await _body(request, MAX_JSON_BYTES if kind == JSON else MAX_BYTES)
             # JSON is parsed there, too: one at a time, because what comes of it is much larger than its text.
             return await to_thread.run_sync(computed, kind, body, dict(request.query_params), limiter=one_at_a_time)
-        except RefusedInput as error:
-            raise HTTPException(400, str(error)) from None
         finally:
             present -= 1
 
@@ -60,7 +58,10 @@ def application(folder: Path | str) -> Starlette:
         data: dict[str, Any] = {"inputs": body} if kind != JSON else _parsed(body)
         if query and isinstance(parameters := data.get("parameters") or {}, dict):
             data["parameters"] = {**query, **parameters}
-        return JSONResponse(handler.answer(data))
+        try:
+            return JSONResponse(handler.answer(data))
+        except RefusedInput as error:  # not raised further: with its traceback the body would stay in memory
+            return JSONResponse({"error": str(error)}, 400)
 
     async def show(_: Request) -> Response:
         return HTMLResponse(page)
