@@ -1,8 +1,10 @@
 """The endpoint on one's own machine: status, limits, and a page."""
 
+import gc
 import io
 import json
 import resource
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,3 +125,30 @@ def test_who_comes_when_the_queue_is_full_is_asked_to_come_back(client, monkeypa
     answer = client.post("/?sampling_rate=2048", content=npy(VOLTAGE), headers=BYTES)
     assert answer.status_code == 503
     assert "try again" in answer.json()["error"]
+
+
+def test_nothing_of_a_refused_request_stays_in_memory(client):
+    headers = [(b"content-type", b"application/octet-stream")]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers}
+    statuses = []
+
+    async def receive():
+        return {"type": "http.request", "body": bytes(2**20)}
+
+    async def send(message):
+        statuses.append(message.get("status"))
+
+    async def ten():
+        for _ in range(10):
+            await client.app(dict(scope), receive, send)
+
+    gc.disable()
+    tracemalloc.start()
+    try:
+        anyio.run(ten)
+        current, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert statuses == [400, None] * 10
+    assert current < 2 * 2**20  # of 10 MB
