@@ -337,7 +337,11 @@ def _read_npy(data: bytes, what: str) -> NDArray:
     if dtype.kind not in "fiuU" or dtype.hasobject or not 0 < dtype.itemsize <= 1024:
         raise RefusedInput(f"{what} is of {str(dtype)[:40]}: give real numbers (or short texts for contacts).")
     begin, count = stream.tell(), math.prod(shape)
-    if len(shape) > 8 or min(shape, default=1) < 1 or count * dtype.itemsize != len(data) - begin:
+    if (
+        len(shape) > 8
+        or not all(0 <= each <= len(data) for each in shape)
+        or count * dtype.itemsize != len(data) - begin
+    ):
         raise RefusedInput(
             f"{what} claims {count:,} values of {dtype.itemsize} bytes and has {max(0, len(data) - begin):,} bytes: it "
             "is cut off or made up."
