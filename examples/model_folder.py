@@ -1,11 +1,11 @@
 """Look at a model folder before anything is computed with it."""
 
 import argparse
-import json
-import warnings
 from pathlib import Path
 
 from conditioning import CONDITIONING
+
+from brainbert.modeling_brainbert.pipeline_brainbert import warn_about_other_conditioning as warn
 
 
 def check_model(model: str) -> None:
@@ -29,13 +29,4 @@ def check_model(model: str) -> None:
 
 def warn_about_other_conditioning(model: str, args: argparse.Namespace) -> None:
     """Warn when a recording is conditioned in another way than the corpus that the model was trained on."""
-    path = Path(model) / "training_record.json"
-    trained = json.loads(path.read_text()).get("conditioning", {}) if path.exists() else {}
-    given = {name: getattr(args, name) for name in CONDITIONING}
-    other = [f"{name} {given[name]} (trained with {trained[name]})" for name in trained if trained[name] != given[name]]
-    if other:
-        warnings.warn(
-            f"The recording is conditioned in another way than the model was trained on: {', '.join(other)}; "
-            "embeddings of unfamiliar input mean little, so use the same settings unless you know why not.",
-            stacklevel=2,
-        )
+    warn({name: getattr(args, name) for name in CONDITIONING}, model, stacklevel=2)

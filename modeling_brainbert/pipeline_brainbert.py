@@ -211,9 +211,9 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
             ) from None
         encoder, extractor = self._encoder, self.feature_extractor
         conditioning = {"notch": notch, "reference": reference, "ends": ends}
-        self._warn_about_other_conditioning(
-            {"line_frequency": line_frequency_hz, "grid_edges": edges} | conditioning, encoder.name_or_path
-        )
+        given = {"line_frequency": line_frequency_hz, "grid_edges": edges} | conditioning
+        if encoder.name_or_path:
+            warn_about_other_conditioning(given, encoder.name_or_path, stacklevel=3)
         opened = recordings.open_recording(Path(path), contacts=contacts, unit=unit)
         conditioned = recordings.condition_stream(
             opened,
@@ -251,21 +251,25 @@ class BrainBertFeatureExtractionPipeline(ChunkPipeline):
             "embeddings": embeddings if as_tensors else embeddings.tolist(),
         }
 
-    def _warn_about_other_conditioning(self, given: dict[str, Any], folder: str) -> None:
-        """Warn when a recording is conditioned in another way than the corpus that the model was trained on."""
-        path = Path(folder) / "training_record.json"
-        trained = json.loads(path.read_text()).get("conditioning", {}) if folder and path.is_file() else {}
-        other = [
-            f"{name} {given[name]} (trained with {trained[name]})"
-            for name in given
-            if name in trained and trained[name] != given[name]
-        ]
-        if other:
-            warnings.warn(
-                f"The recording is conditioned in another way than the model was trained on: {', '.join(other)}; "
-                "embeddings of unfamiliar input mean little, so use the same settings unless you know why not.",
-                stacklevel=4,
-            )
+
+def warn_about_other_conditioning(given: Mapping[str, Any], folder: str | os.PathLike, *, stacklevel: int = 2) -> None:
+    """Warn when a recording is conditioned in another way than the corpus that the model in `folder` was trained on.
+
+    given: settings by their names in training_record.json; a folder without such a record says nothing.
+    """
+    path = Path(folder) / "training_record.json"
+    trained = json.loads(path.read_text(encoding="utf-8")).get("conditioning", {}) if path.is_file() else {}
+    other = [
+        f"{name} {given[name]} (trained with {trained[name]})"
+        for name in trained
+        if name in given and trained[name] != given[name]
+    ]
+    if other:
+        warnings.warn(
+            f"The recording is conditioned in another way than the model was trained on: {', '.join(other)}; "
+            "embeddings of unfamiliar input mean little, so use the same settings unless you know why not.",
+            stacklevel=stacklevel + 1,
+        )
 
 
-__all__ = ["BrainBertFeatureExtractionPipeline"]
+__all__ = ["BrainBertFeatureExtractionPipeline", "warn_about_other_conditioning"]

@@ -17,29 +17,7 @@ from huggingface_hub import HfApi
 sys.path.insert(0, str(Path(__file__).parent))  # pytest's import mode leaves it out
 from local_hub import LocalHub
 
-# Of what is installed, all but torch, numpy, transformers and what these need is as good as not there.
-WITHOUT_PACKAGE = r"""
-import re, sys
-from importlib.metadata import packages_distributions, requires
-from packaging.requirements import Requirement
-
-def normalise(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-needed, queue = set(), ["torch", "numpy", "transformers"]
-while queue:
-    name = normalise(queue.pop())
-    if name not in needed:
-        needed.add(name)
-        for requirement in map(Requirement, requires(name) or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                queue.append(requirement.name)
-others = {
-    module for module, names in packages_distributions().items() if not needed & {normalise(name) for name in names}
-}
-# An entry that is None makes `import` raise ModuleNotFoundError and find_spec find nothing.
-sys.modules.update(dict.fromkeys(others | {"brainbert"}))
-"""
+WITHOUT_PACKAGE = (Path(__file__).parents[1] / "without_package.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -71,29 +71,11 @@ KEYS = {
 COPY = "a copy-of.it v1.0"  # no name for a Python module
 
 # Runs where the package is not importable. argv: a JSON object with threads, voltage, folders, save_to and report.
-CHILD = r"""
-import json, re, sys
-from importlib.metadata import packages_distributions, requires
+CHILD = (
+    (Path(__file__).parents[1] / "without_package.py").read_text(encoding="utf-8")
+    + r"""
+import json
 from pathlib import Path
-
-from packaging.requirements import Requirement
-
-def normalise(name):
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-needed, queue = set(), ["torch", "numpy", "transformers"]
-while queue:
-    name = normalise(queue.pop())
-    if name not in needed:
-        needed.add(name)
-        for requirement in map(Requirement, requires(name) or ()):
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                queue.append(requirement.name)
-others = {
-    module for module, names in packages_distributions().items() if not needed & {normalise(name) for name in names}
-}
-# An entry that is None makes `import` raise ModuleNotFoundError and find_spec find nothing.
-sys.modules.update(dict.fromkeys(others | {"brainbert"}))
 
 import numpy as np
 import torch
@@ -148,6 +130,7 @@ report["modules"] = sorted(  # __editable__: how an editable install makes itsel
 np.savez(task["report"] + ".npz", **{name: array.numpy() for name, array in arrays.items()})
 Path(task["report"] + ".json").write_text(json.dumps(report))
 """
+)
 
 
 class Saved(NamedTuple):
