@@ -21,16 +21,20 @@ def across_subjects(
     model: str,
     labels: Mapping[str, str] = LABELS,
     chance: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+    metric: str = "AUROC",
+    limits: tuple[float, float] = (0.0, 1.0),
+    higher_is_better: bool = True,
 ) -> dict[str, Any]:
     """Return each system with its 95 % interval over subjects, and how far the model is above each other one.
 
     scores: system → recording → score (AUROC, mean over contacts), NaN or nothing where there is none. subjects:
         recording → subject. labels: system → how it is called.
+    metric: what the scores are called. limits: between which they lie, as then intervals do.
     chance: system → recording → interval of chance. Recordings are independent, so that the mean of n of them has half
         their width over the root of n.
-    Differences are of the subjects that both systems have, paired, with the two-sided p of no difference. One subject
-    says nothing of others: intervals are None then. "verdict" is that of `evaluate`, None where an interval is missing
-    or a system is none of those.
+    Differences are of the subjects that both systems have, paired, above zero where the model is better, with the
+    two-sided p of no difference. One subject says nothing of others: intervals are None then. "verdict" is that of
+    `evaluate`, None where an interval is missing or a system is none of those.
     Raises ValueError for a model without scores.
     """
     people = sorted({subjects[recording] for of_system in scores.values() for recording in of_system})
@@ -50,12 +54,12 @@ def across_subjects(
                 "label": label,
                 "role": "model" if name == model else "control",
                 "score": score,
-                "interval": interval and np.clip(interval, 0, 1).tolist(),
+                "interval": interval and np.clip(interval, *limits).tolist(),
                 "chance": _chance((chance or {}).get(name, {})),
                 "subjects": dict(zip(people, found[name].tolist(), strict=True)),
             }
         )
-        above = found[model] - found[name]
+        above = (found[model] - found[name]) * (1 if higher_is_better else -1)
         if name != model and np.isfinite(above).any():
             difference, interval, p = _mean(above)
             differences.append(
@@ -67,7 +71,7 @@ def across_subjects(
         "units": len(people),
         "systems": systems,
         "differences": differences,
-        "verdict": verdict(systems, differences, model=model, metric="AUROC") if said else None,
+        "verdict": verdict(systems, differences, model=model, metric=metric) if said else None,
     }
 
 

@@ -77,9 +77,13 @@ def bootstrap(sums: UnitSums, *, draws: int = 2000, seed: int = 0) -> NDArray[np
     Equal seeds draw equal units for every contact, and for every system with as many units: differences are paired.
     NaN where a sample has nothing to compare.
     """
+    return weighted_score(sums, unit_weights(sums.units, draws=draws, seed=seed))
+
+
+def unit_weights(units: int, *, draws: int, seed: int) -> NDArray[np.float64]:
+    """Return how often each unit is in each of the samples, (draws, units)."""
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(sums.units, np.full(sums.units, 1.0 / sums.units), size=draws)
-    return weighted_score(sums, weights.astype(np.float64))
+    return generator.multinomial(units, np.full(units, 1.0 / units), size=draws).astype(np.float64)
 
 
 def interval(draws: NDArray[np.float64], units: int, *, level: float = 0.95) -> NDArray[np.float64]:

@@ -62,22 +62,35 @@ def null_scores(
     "shift", which would not move anything.
     Source: Harris 2020, arXiv 2012.06862 (session permutation, shifts); Phipson and Smyth 2010 (the observed counts).
     """
-    generator = np.random.default_rng(seed)
-    chosen = null_method(epochs, split) if method == "auto" else method
-    if chosen == "shift":
-        if constant_within(epochs.recording, epochs.target):
-            raise ValueError(
-                "Every recording has one label, so shifting labels within recordings changes nothing; use blocks."
-            )
-        moved = _shifts(epochs, draws, generator)
-    else:
-        moved = _permutations(epochs, split, draws, generator)
+    moved = moved_labels(epochs, split, method=method, draws=draws, seed=seed)
     null = np.empty((draws, len(scores)))
     first = 0
     for source in moved:
         stop = first + len(source)
         null[first:stop] = _scores_of(epochs, split, scores, epochs.target[source])
         first = stop
+    return widened(null, split)
+
+
+def moved_labels(
+    epochs: Epochs, split: Split, *, method: Method | Literal["auto"] = "auto", draws: int = 2000, seed: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """Yield (some draws, windows), until there are all draws: the window whose label each one gets.
+
+    method, and what is raised: see `null_scores`.
+    """
+    generator = np.random.default_rng(seed)
+    if (null_method(epochs, split) if method == "auto" else method) == "blocks":
+        return _permutations(epochs, split, draws, generator)
+    if constant_within(epochs.recording, epochs.target):
+        raise ValueError(
+            "Every recording has one label, so shifting labels within recordings changes nothing; use blocks."
+        )
+    return _shifts(epochs, draws, generator)
+
+
+def widened(null: NDArray[np.float64], split: Split) -> NDArray[np.float64]:
+    """Return draws (draws, contacts) of moved labels whose spread about their mean is multiplied by `widening`."""
     centre = mean_defined(list(null))
     return centre + widening(split) * (null - centre)
 

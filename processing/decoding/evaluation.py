@@ -29,6 +29,7 @@ LABELS = {
     "band-power": "Linear, band power",
     "waveform": "Linear, waveform",
     "waveform-network": "Network, waveform",
+    "constant": "Constant: the training labels alone",
 }
 # In the sentence that a report opens with.
 SAID = {
@@ -40,6 +41,7 @@ SAID = {
     "band-power": "linear band power",
     "waveform": "the linear waveform",
     "waveform-network": "the network on the waveform",
+    "constant": "a constant that knows the training labels alone",
 }
 FALSE_DISCOVERY = 0.05
 MOST_POINTS = 500

@@ -24,11 +24,15 @@ class LeakageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Indices of windows, ascending, that a decoder is trained and tested on."""
+    """Indices of windows, ascending, that a decoder is trained and tested on.
+
+    validation: windows in neither that tell training when to stop; None takes them from the training windows.
+    """
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
     name: str
+    validation: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,7 +110,7 @@ def paper(epochs: Epochs, *, seed: int) -> Split:
     order = np.random.default_rng(seed).permutation(len(epochs))
     first, second = round(0.8 * len(epochs)), round(0.9 * len(epochs))
     fold = Fold(np.sort(order[:first]), np.sort(order[second:]), "1")
-    _require_classes(epochs, "paper", [fold], remedy="use another seed, or more windows")
+    require_classes(epochs, "paper", [fold], remedy="use another seed, or more windows")
     overlapping = count_overlaps(epochs, [fold])
     if overlapping:
         warnings.warn(
@@ -193,9 +197,11 @@ def validation_rows(epochs: Epochs, split: Split, fold: Fold) -> tuple[NDArray[n
     """Return (training rows, validation rows) of the training windows of a fold, for early stopping.
 
     Whole units, about a tenth of the windows, more where a tenth would not hold every class; the embargo is kept
-    between the two. For "paper" the tenth that is in neither part of the fold.
+    between the two. For "paper" the tenth that is in neither part of the fold; those of the fold where it has them.
     Raises ValueError when no unit can be spared.
     """
+    if fold.validation is not None:
+        return fold.train, fold.validation
     if split.name == "paper":
         return fold.train, np.setdiff1d(np.arange(len(epochs)), np.concatenate([fold.train, fold.test]))
     groups = inner_groups(epochs, split, fold.train)
@@ -247,7 +253,7 @@ def _proven(
 ) -> Split:
     prove_disjoint(epochs, folds, embargo_s=embargo_s)
     remedy = "use fewer folds, more windows" + (", or a shorter embargo_s" if embargo_s else ", or another split")
-    _require_classes(epochs, name, folds, remedy=remedy)
+    require_classes(epochs, name, folds, remedy=remedy)
     return Split(name=name, folds=tuple(folds), unit=unit, unit_name=unit_name, embargo_s=embargo_s)
 
 
@@ -256,7 +262,7 @@ def _require_folds(folds: int) -> None:
         raise ValueError(f"folds is {folds}; give 2 or more.")
 
 
-def _require_classes(epochs: Epochs, name: str, folds: Sequence[Fold], *, remedy: str) -> None:
+def require_classes(epochs: Epochs, name: str, folds: Sequence[Fold], *, remedy: str) -> None:
     """Refuse a fold that cannot be trained on, and a split of which no fold can be scored."""
     for fold in folds:
         if epochs.classes is None:
