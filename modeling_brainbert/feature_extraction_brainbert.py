@@ -35,6 +35,12 @@ SUPERLET = Variant(zero_boundary=True, trim=5, clip_statistics_before_trimming=F
 TRANSFORMS = ("stft", "superlet")
 NORMALIZATIONS = ("clip", "recording", "corpus")
 SCALES = ("linear", "log")
+# Front ends by name: windows and bins in samples are those of the intracranial one, which the model's input depends on.
+NAMED: dict[str, dict[str, Any]] = {
+    "intracranial": {},
+    # An epoch of 30 s has 1920 samples: variants that drop frames would not see a third of it.
+    "wearable": {"sampling_rate": 64, "variant": "no_boundary", "normalization": "recording", "scale": "log"},
+}
 
 RATE_TOLERANCE = 1e-4  # relative: 399.61 Hz is 399.6097 Hz
 LOG_FLOOR = 1e-3  # µV: a hundredth of an amplifier's noise in one bin, so that log(0) cannot happen
@@ -145,6 +151,22 @@ class BrainBertFeatureExtractor(SequenceFeatureExtractor):
         self.superlet_cycles = superlet_cycles
         self.mean = None if mean is None else [float(value) for value in mean]
         self.std = None if std is None else [float(value) for value in std]
+
+    @classmethod
+    def named(cls, name: Literal["intracranial", "wearable"]) -> "BrainBertFeatureExtractor":
+        """Return the front end of this name; both have 40 bins and the same windows in samples.
+
+        name: "intracranial", all defaults: 2048 Hz, windows of 0.195 s every 24 ms, bins from 0 to 199.68 Hz in steps
+            of 5.12 Hz.
+            "wearable": the same at 64 Hz, for wristbands: windows of 6.25 s every 0.78 s, bins from 0 to 6.24 Hz in
+            steps of 0.16 Hz. Breathing (0.2 to 0.4 Hz) lies in bins 1 to 3, a pulse of 48 to 120 a minute in bins 5 to
+            13, its overtones and the arm's movement above. The log of the magnitude, normalised by the recording, keeps
+            the strength of both, which the z-score of a clip loses; all of an epoch of 30 s is seen, in 32 frames.
+        Raises ValueError for another name.
+        """
+        if name not in NAMED:
+            raise ValueError(f"There is no front end {name!r}: choose one of {', '.join(NAMED)}.")
+        return cls(**NAMED[name])
 
     @property
     def fingerprint(self) -> str:

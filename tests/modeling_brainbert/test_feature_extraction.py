@@ -280,3 +280,29 @@ def test_an_array_that_looks_transposed_is_warned_about():
         UserWarning, match=r"2000 contacts of 1500 samples: if it is \(samples, contacts\), transpose it"
     ):
         BrainBertFeatureExtractor()(voltage(2000, 1500), sampling_rate=2048)
+
+
+def test_the_wearable_front_end_has_a_32nd_of_the_frequencies_of_the_intracranial_one(tmp_path):
+    intracranial = BrainBertFeatureExtractor.named("intracranial")
+    assert intracranial.to_dict() == BrainBertFeatureExtractor().to_dict()
+    wearable = BrainBertFeatureExtractor.named("wearable")
+    np.testing.assert_allclose(wearable.frequencies, np.array(intracranial.frequencies) / 32)
+    assert (wearable.frequencies[1], wearable.frequencies[-1]) == (0.16, 6.24)
+    assert (wearable.feature_size, wearable.window_length, wearable.hop_length) == (40, 400, 50)
+    assert wearable.num_frames(30 * 64) == 32  # (1920 - 400) / 50 + 1, rounded up: the last has 30 samples of zeros
+    wearable.save_pretrained(tmp_path)
+    assert AutoFeatureExtractor.from_pretrained(tmp_path).to_dict() == wearable.to_dict()
+
+
+def test_a_pulse_and_breathing_are_where_the_wearable_front_end_says():
+    time_s = np.arange(60 * 64) / 64
+    signal = 20 * np.sin(2 * np.pi * 0.32 * time_s) + 10 * np.sin(2 * np.pi * 1.12 * time_s)  # 67 beats a minute
+    image = BrainBertFeatureExtractor.named("wearable").spectrogram(signal, sampling_rate=64)[0].exp().mean(0)
+    assert image.argsort(descending=True)[:1].tolist() == [2]  # 0.32 Hz
+    assert image[2].item() == pytest.approx(10, rel=0.01)
+    assert image[7].item() == pytest.approx(5, rel=0.01)
+
+
+def test_a_front_end_of_another_name_is_refused():
+    with pytest.raises(ValueError, match="no front end 'scalp': choose one of intracranial, wearable"):
+        BrainBertFeatureExtractor.named("scalp")
