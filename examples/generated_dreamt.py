@@ -27,15 +27,15 @@ PEOPLE_COLUMNS = (
 )  # fmt: skip
 
 FAULTS = {
-    "missing column": "the first night has no BVP",
-    "truncated line": "the first night ends within a line",
-    "wrong rate": "the first night has 100 rows a second",
-    "unknown stage": "one epoch of the first night is staged N4",
-    "without labels": "one more participant, all of whose stages are missing (is left out with a warning)",
-    "without file": "one more participant, who is in participant_info.csv only (is left out with a warning)",
-    "text in a number": "one BVP of the first night is a word",
-    "path as code": "participant_info.csv names a participant ../../S666",
-    "empty file": "the first night has no bytes",
+    "missing-column": "the first night has no BVP",
+    "truncated-line": "the first night ends within a line",
+    "wrong-rate": "the first night has 100 rows a second",
+    "unknown-stage": "one epoch of the first night is staged N4",
+    "without-labels": "one more participant, all of whose stages are missing (is left out with a warning)",
+    "without-file": "one more participant, who is in participant_info.csv only (is left out with a warning)",
+    "text-in-a-number": "one BVP of the first night is a word",
+    "path-as-code": "participant_info.csv names a participant ../../S666",
+    "empty-file": "the first night has no bytes",
 }
 
 
@@ -132,28 +132,28 @@ def spoil(root: Path, fault: str) -> None:
     if fault not in FAULTS:
         raise ValueError(f"There is no fault {fault!r}: choose from {', '.join(FAULTS)}.")
     first = sorted((root / "data_64Hz").glob("*_whole_df.csv"))[0]
-    if fault == "path as code":
+    if fault == "path-as-code":
         _add_person(root, "../../S666")
-    elif fault == "without file":
+    elif fault == "without-file":
         _add_person(root, "S900")
-    elif fault == "without labels":
+    elif fault == "without-labels":
         _add_person(root, "S901")
         lines = first.read_text().splitlines()
         rows = [line.split(",") for line in lines[1:]]
         text = "\n".join([lines[0], *(",".join([*row[:9], "Missing", *row[10:]]) for row in rows)])
         first.with_name("S901_whole_df.csv").write_text(text + "\n")
-    elif fault == "empty file":
+    elif fault == "empty-file":
         first.write_bytes(b"")
-    elif fault == "truncated line":
+    elif fault == "truncated-line":
         first.write_bytes(first.read_bytes().rstrip()[:-20])
     else:
         lines = first.read_text().splitlines()
         rows = [line.split(",") for line in lines]
-        if fault == "missing column":
+        if fault == "missing-column":
             rows = [[*row[:1], *row[2:]] for row in rows]
-        elif fault == "wrong rate":
+        elif fault == "wrong-rate":
             rows[1:] = [[f"{number / 100:.2f}", *row[1:]] for number, row in enumerate(rows[1:])]
-        elif fault == "text in a number":
+        elif fault == "text-in-a-number":
             rows[1000][1] = "loose"  # line 1001 of the file
         else:
             for row in rows[3000:3100]:

@@ -11,8 +11,10 @@ multiply, and would have to be handed OmegaConf's real classes, which set attrib
 import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from mmap import mmap
+from typing import IO, Any, cast
 
 MAX_BYTES = 16_000_000  # of one pickle; tensors are beside it. The released checkpoints have less than 0.1 MB.
 MAX_OPCODES = 500_000
@@ -25,12 +27,30 @@ ADVICE = "nothing of it was executed: where it was made, save the state dict alo
 # What an opcode that takes no more than its argument pushes.
 _VALUES = frozenset(
     [
-        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES"),
-        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BYTEARRAY8"),
     ]
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_COPIED = (str, bytes, bytearray, list, tuple, dict)
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How large a pickle may be: bytes, instructions, values when references are followed, values that calls are given.
+
+    Each byte counts where a call is given bytes. The default is for settings and names; files that hold arrays need
+    more.
+    """
+
+    bytes: int = MAX_BYTES
+    opcodes: int = MAX_OPCODES
+    values: int = MAX_VALUES
+    handed: int = MAX_VALUES
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class RefusedPickle(ValueError):
@@ -118,33 +138,39 @@ PLAIN: dict[str, Callable[..., Any] | None] = {
 
 
 def read_pickle(
-    file: BytesIO,
+    file: BytesIO | mmap,
     *,
     admitted: Mapping[str, Callable[..., Any] | None] = PLAIN,
     load_persistent: Callable[[Any], Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Any:
     """Return the value of the pickle at the position of `file`, which is left behind it.
 
+    file: in memory or mapped to it, so that a claimed length is not asked of the system before it is there.
     admitted: "module.name" → the function that is called in its place with the pickle's arguments, or None where a
         name may be mentioned but not called. Any other name is refused.
     load_persistent: what a persistent id stands for; without it they are refused.
+    limits: how large it may be.
     Raises RefusedPickle, whose text goes on after "the file … : ", for other names and instructions, keys that are
     neither text nor small whole numbers, references that multiply, deep nesting, and pickles that are broken or large.
     """
     try:
-        value = _run(file, admitted, load_persistent)
+        value = _run(file, admitted, load_persistent, limits)
     except RefusedPickle:
         raise
     except (IndexError, KeyError):
         raise RefusedPickle(f"its pickle is broken: an instruction lacks its operands; {ADVICE}") from None
     except (ValueError, TypeError, OverflowError) as error:  # of pickletools: unknown opcode, cut off, bad text
         raise RefusedPickle(f"its pickle is cut off or broken ({shown(error)}); {ADVICE}") from None
-    check_size(value)
+    check_size(value, limits=limits)
     return value
 
 
 def _run(
-    file: BytesIO, admitted: Mapping[str, Callable[..., Any] | None], load_persistent: Callable[[Any], Any] | None
+    file: BytesIO | mmap,
+    admitted: Mapping[str, Callable[..., Any] | None],
+    load_persistent: Callable[[Any], Any] | None,
+    limits: Limits,
 ) -> Any:
     start = file.tell()
     stack: list[Any] = []
@@ -152,11 +178,11 @@ def _run(
     memo: dict[int, Any] = {}
     handed = 0
     argument: Any
-    for count, (opcode, argument, position) in enumerate(pickletools.genops(file)):
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(cast(IO[bytes], file))):
         name = opcode.name
-        if count >= MAX_OPCODES or (position or 0) - start > MAX_BYTES:
+        if count >= limits.opcodes or (position or 0) - start > limits.bytes:
             raise RefusedPickle(
-                f"its pickle has more than {MAX_OPCODES:,} instructions or {MAX_BYTES:,} bytes; {ADVICE}"
+                f"its pickle has more than {limits.opcodes:,} instructions or {limits.bytes:,} bytes; {ADVICE}"
             )
         if name in _VALUES:
             stack.append(argument)
@@ -211,9 +237,9 @@ def _run(
                 what = target.name if isinstance(target, Named) else f"a {type(target).__name__}"
                 raise RefusedPickle(f"it calls {shown(what)}, which is not called here; {ADVICE}")
             # A reference to a long list is short, and each call may copy it.
-            handed += sum(len(each) for each in arguments if isinstance(each, str | bytes | list | tuple | dict))
-            if handed > MAX_VALUES:
-                raise RefusedPickle(f"its calls copy more than {MAX_VALUES:,} values; {ADVICE}")
+            handed += sum(len(each) for each in arguments if isinstance(each, _COPIED))
+            if handed > limits.handed:
+                raise RefusedPickle(f"its calls copy more than {limits.handed:,} values; {ADVICE}")
             stack.append(target.build(*arguments))
         elif name == "BUILD":
             state, target = stack.pop(), stack[-1]
@@ -229,7 +255,7 @@ def _run(
             return stack[0]
         elif name not in ("PROTO", "FRAME"):
             raise RefusedPickle(f"its pickle has the instruction {name}, which no plain values need; {ADVICE}")
-        elif argument > (5 if name == "PROTO" else MAX_BYTES):
+        elif argument > (5 if name == "PROTO" else limits.bytes):
             raise RefusedPickle(f"its pickle has {name} {argument}, which no version of Python writes; {ADVICE}")
     raise AssertionError("pickletools ends with STOP or raises")
 
@@ -258,7 +284,7 @@ def _check_key(key: Any) -> None:
         )
 
 
-def check_size(value: Any) -> None:
+def check_size(value: Any, *, limits: Limits = DEFAULT_LIMITS) -> None:
     """Refuse a value that grows when references are followed, or is nested deeply (RefusedPickle).
 
     A stand-in is looked into once: OmegaConf's nodes refer to their parents.
@@ -279,9 +305,9 @@ def check_size(value: Any) -> None:
             else:
                 continue
             count += len(inside)
-            if count > MAX_VALUES:
+            if count > limits.values:
                 raise RefusedPickle(
-                    f"it holds more than {MAX_VALUES:,} values when its references are followed; {ADVICE}"
+                    f"it holds more than {limits.values:,} values when its references are followed; {ADVICE}"
                 )
             deeper += inside
         if not deeper:

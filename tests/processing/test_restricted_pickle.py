@@ -1,6 +1,7 @@
 """Hostile and broken files: each is refused in one sentence, and nothing of it runs."""
 
 import io
+import mmap
 import pickle
 import re
 import struct
@@ -14,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from brainbert.processing import checked_zip
-from brainbert.processing.restricted_pickle import Inert, RefusedPickle, read_pickle
+from brainbert.processing.restricted_pickle import Inert, Limits, RefusedPickle, read_pickle
 from brainbert.processing.torch_files import read_torch_file
 
 COMMAND = "touch it_ran"  # the tests run in a folder of their own
@@ -365,3 +366,32 @@ def test_which_names_are_admitted_is_an_argument():
         "for",
         "1/3",
     ]
+
+
+def test_how_large_a_pickle_may_be_is_an_argument():
+    made = name("collections.OrderedDict") + b"](" + b"K\x01K\x02\x86" * 3 + b"e\x85R"
+    content = b"\x80\x02" + made + b"."
+    read_pickle(io.BytesIO(content))
+    for limits, message in (
+        (Limits(bytes=20), "more than 500,000 instructions or 20 bytes"),
+        (Limits(opcodes=5), "more than 5 instructions or 16,000,000 bytes"),
+        (Limits(handed=2), "its calls copy more than 2 values"),
+    ):
+        with pytest.raises(RefusedPickle, match=message):
+            read_pickle(io.BytesIO(content), limits=limits)
+    with pytest.raises(RefusedPickle, match="more than 2 values when its references are followed"):
+        read_pickle(io.BytesIO(b"\x80\x02(NNNt."), limits=Limits(values=2))
+
+
+def test_long_bytes_of_protocols_4_and_5_come_back_from_a_mapped_file(folder):
+    saved = [b"\x00\xff", bytearray(b"\x00\xff")]
+    content = b"\x80\x05]\x8e" + struct.pack("<Q", 2) + saved[0] + b"a\x96" + struct.pack("<Q", 2) + saved[1] + b"a."
+    assert pickle.loads(content) == saved
+    for end in (len(content), len(content) - 4):
+        (folder / "mapped").write_bytes(content[:end])
+        with (folder / "mapped").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            if end == len(content):
+                assert read_pickle(mapped) == saved
+            else:
+                with pytest.raises(RefusedPickle, match="cut off"):
+                    read_pickle(mapped)

@@ -134,17 +134,17 @@ def test_a_file_that_has_changed_is_read_again(write):
 # ---- faults ---------------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "missing column": r"^S002_whole_df.csv has no column BVP .* give one of these\.$",
-    "truncated line": r"^S002_whole_df.csv has 6 fields in line 13057 and 14 columns: .* download it again\.$",
-    "wrong rate": r"^S002_whole_df.csv has 100 rows a second of TIMESTAMP, and 64 Hz is read: .*\.$",
-    "unknown stage": r"^S002_whole_df.csv has the stage 'N4' in column Sleep_Stage, and P, N1, N2, N3, R, W, .*\.$",
-    "text in a number": r"^S002_whole_df.csv has 'loose' in column BVP, line 1001, where a number must be: .*\.$",
-    "path as code": r"^participant_info.csv or data_64Hz names a participant '../../S666', .*: correct it\.$",
-    "empty file": r"^S002_whole_df.csv is empty: download it again\.$",
+    "missing-column": r"^S002_whole_df.csv has no column BVP .* give one of these\.$",
+    "truncated-line": r"^S002_whole_df.csv has 6 fields in line 13057 and 14 columns: .* download it again\.$",
+    "wrong-rate": r"^S002_whole_df.csv has 100 rows a second of TIMESTAMP, and 64 Hz is read: .*\.$",
+    "unknown-stage": r"^S002_whole_df.csv has the stage 'N4' in column Sleep_Stage, and P, N1, N2, N3, R, W, .*\.$",
+    "text-in-a-number": r"^S002_whole_df.csv has 'loose' in column BVP, line 1001, where a number must be: .*\.$",
+    "path-as-code": r"^participant_info.csv or data_64Hz names a participant '../../S666', .*: correct it\.$",
+    "empty-file": r"^S002_whole_df.csv is empty: download it again\.$",
 }
 SURVIVED = {
-    "without labels": r"^Participant S901 is left out: S901_whole_df.csv has no stage of sleep: .*\.$",
-    "without file": r"^Participant S900 is left out: data_64Hz has no S900_whole_df.csv\.$",
+    "without-labels": r"^Participant S901 is left out: S901_whole_df.csv has no stage of sleep: .*\.$",
+    "without-file": r"^Participant S900 is left out: data_64Hz has no S900_whole_df.csv\.$",
 }
 
 
