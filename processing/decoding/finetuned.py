@@ -47,6 +47,7 @@ def finetuned_scores(
     seed: int = 0,
     folder: Path | str | None = None,
     progress: bool = True,
+    description: str = "fine-tuning",
 ) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
     """Return out-of-fold scores (contacts, windows, outputs) of a model for each contact and fold, and their training.
 
@@ -56,9 +57,10 @@ def finetuned_scores(
     epochs, contacts: of pooled contacts, those of `pool_epochs` and one name.
     folder: where the scores of each model are kept once it is trained, and found again when all that they depend on
         is the same: who is stopped goes on with the model where it was. All processes must see it.
-    The validation windows of a fold are some of its training windows (`validation_rows`). All contacts have the same
-    seed, so that the scores of one do not depend on which others there are. Scores are NaN where a window is in no
-    test or has no usable signal, and where training has no usable window of some class.
+    description: of the progress bar.
+    The validation windows of a fold are its own, or some of its training windows (`validation_rows`). All contacts have
+    the same seed, so that the scores of one do not depend on which others there are. Scores are NaN where a window is
+    in no test or has no usable signal, and where training has no usable window of some class.
     Of each model: "contact", "fold", numbers of "windows", and "best_step" and "history" of FineTuned (None untrained).
     """
     start = _start(make_model, seed, accelerator)
@@ -66,7 +68,7 @@ def finetuned_scores(
     records: list[dict[str, Any]] = []
     with tqdm(
         total=len(contacts) * len(split.folds) * recipe.steps,
-        desc="fine-tuning",
+        desc=description,
         unit=" steps",
         disable=not (progress and accelerator.is_main_process),
         file=sys.stderr,

@@ -198,10 +198,10 @@ class _Target:
         return weights * nn.functional.cross_entropy(logits.float(), values, reduction="none")
 
     def give_unit_to(self, head: list[nn.Parameter]) -> None:
-        """Make the head of a regression, a linear layer's weight and bias, answer in the unit of the targets."""
+        """Make the head of a regression, whose last layer is linear, answer in the unit of the targets."""
         if self.classes:
             return
-        weight, bias = head
+        weight, bias = head[-2:]
         with torch.no_grad():
             weight.mul_(self.deviation)
             bias.mul_(self.deviation).add_(self.mean)

@@ -149,9 +149,8 @@ def _unit_sums(name: str, scores: NDArray[np.float64], epochs: Epochs, split: Sp
     tested, outputs = _tested(split, scores)
     units = tested_units(split)
     place = np.searchsorted(units, split.unit[tested])
-    return [
-        np.bincount(place, weights=term, minlength=len(units)) for term in _terms(name, outputs, epochs.target[tested])
-    ]
+    terms = _terms(name, outputs, epochs.target[tested])
+    return [np.bincount(place, weights=term, minlength=len(units)).astype(np.float64) for term in terms]
 
 
 def _terms(name: str, outputs: NDArray[np.float64], target: NDArray) -> list[NDArray[np.float64]]:

@@ -11,6 +11,7 @@ and one grid of penalties serves 6 features as well as 5000. (800 noisy ones at 
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,17 @@ def logistic(
     Raises ValueError for training windows of one class.
     Source: Wang et al. 2023, section 4 (a linear classifier on frozen embeddings).
     """
-    if len(np.unique(train_y)) < 2:
-        raise ValueError("The training windows are all of one class: a probe needs windows of two.")
-    train_x, test_x = _standardised(train_x, test_x)
-    code = np.unique(train_y, return_inverse=True)[1]
-    best = _least_loss(_logistic_path, _log_loss, train_x, code, inner_groups, seed)
-    *_, scores = _logistic_path(train_x, code, test_x, best + 1)
-    return scores
+    return _logistic(train_x, train_y, test_x, inner_groups, seed, balanced=False)
+
+
+def balanced_logistic(
+    train_x: NDArray, train_y: NDArray, test_x: NDArray, inner_groups: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Score as `logistic` does, but every class weighs the same, however many windows it has.
+
+    So log-odds above 0 say that the window is of the second class as if both were equally frequent.
+    """
+    return _logistic(train_x, train_y, test_x, inner_groups, seed, balanced=True)
 
 
 def ridge(
@@ -59,6 +64,20 @@ def ridge(
     best = _least_loss(_ridge_path, _squared_error, train_x, train_y, inner_groups, seed)
     *_, scores = _ridge_path(train_x, train_y, test_x, best + 1)
     return scores
+
+
+def nearest_centroid(
+    train_x: NDArray, train_y: NDArray, test_x: NDArray, inner_groups: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Score by the squared distance to the mean of each class: fast, for choosing among many contacts.
+
+    Shapes are those of the module; inner_groups and seed are not needed.
+    """
+    train_x, test_x = _standardised(train_x, test_x)
+    code = np.unique(train_y, return_inverse=True)[1]
+    means = np.stack([train_x[code == number].mean(axis=0, dtype=np.float64) for number in range(code.max() + 1)])
+    scores = test_x @ means.T - 0.5 * np.square(means).sum(axis=1)
+    return scores if len(means) > 2 else scores[:, 1:] - scores[:, :1]
 
 
 def network(
@@ -90,6 +109,19 @@ def network(
     return scores * scale + center
 
 
+def _logistic(
+    train_x: NDArray, train_y: NDArray, test_x: NDArray, inner_groups: NDArray[np.int64], seed: int, *, balanced: bool
+) -> NDArray[np.float64]:
+    if len(np.unique(train_y)) < 2:
+        raise ValueError("The training windows are all of one class: a probe needs windows of two.")
+    train_x, test_x = _standardised(train_x, test_x)
+    code = np.unique(train_y, return_inverse=True)[1]
+    path = partial(_logistic_path, class_weight="balanced" if balanced else None)
+    best = _least_loss(path, _balanced_log_loss if balanced else _log_loss, train_x, code, inner_groups, seed)
+    *_, scores = path(train_x, code, test_x, best + 1)
+    return scores
+
+
 def _network_outputs(model: MLPClassifier | MLPRegressor, x: NDArray) -> NDArray[np.float64]:
     """Return the last layer (windows, outputs) before it becomes probabilities, which saturate at 0 and 1."""
     *hidden, last = zip(model.coefs_, model.intercepts_, strict=True)
@@ -99,8 +131,16 @@ def _network_outputs(model: MLPClassifier | MLPRegressor, x: NDArray) -> NDArray
 
 
 def _log_loss(truth: NDArray, scores: NDArray[np.float64]) -> float:
+    return float(_log_losses(truth, scores).sum())
+
+
+def _balanced_log_loss(truth: NDArray, scores: NDArray[np.float64]) -> float:
+    return float((_log_losses(truth, scores) / np.bincount(truth)[truth]).sum())
+
+
+def _log_losses(truth: NDArray, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     both = scores if scores.shape[1] > 1 else np.hstack([np.zeros_like(scores), scores])
-    return -float(np.take_along_axis(log_softmax(both, axis=1), truth[:, None], axis=1).sum())
+    return -np.take_along_axis(log_softmax(both, axis=1), truth[:, None], axis=1)[:, 0]
 
 
 def _squared_error(truth: NDArray, scores: NDArray[np.float64]) -> float:
@@ -119,9 +159,11 @@ def _standardised(train_x: NDArray, test_x: NDArray, *, by_number: bool = True) 
     return train, test
 
 
-def _logistic_path(train_x: NDArray, train_y: NDArray, test_x: NDArray, count: int) -> Iterator[NDArray[np.float64]]:
+def _logistic_path(
+    train_x: NDArray, train_y: NDArray, test_x: NDArray, count: int, *, class_weight: str | None
+) -> Iterator[NDArray[np.float64]]:
     """Yield the scores of the test rows for the first `count` penalties, each fit started from the one before."""
-    model = LogisticRegression(warm_start=True, max_iter=500)
+    model = LogisticRegression(warm_start=True, max_iter=500, class_weight=class_weight)
     for inverse in INVERSE_PENALTIES[:count]:
         model.C = inverse
         with warnings.catch_warnings():  # the weakest penalties need not converge: they are hardly ever chosen

@@ -50,7 +50,9 @@ def rank_contacts(
     for (contact, number), of_fold in zip(tasks, found, strict=True):
         if of_fold is not None:
             scores[contact, folds[number].test] = of_fold
-    values = score(unit_sums(epochs, replace(split, folds=tuple(folds)), scores)) if folds else np.zeros(len(features))
+    # A score needs no units, and hundreds of contacts and trials no sums over pairs of them.
+    whole = replace(split, folds=tuple(folds), unit=np.zeros_like(split.unit))
+    values = score(unit_sums(epochs, whole, scores)) if folds else np.zeros(len(features))
     return np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
 
 

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from brainbert.processing.decoding import probes
-from brainbert.processing.decoding.probes import inner_folds, logistic, network, ridge
+from brainbert.processing.decoding.probes import (
+    balanced_logistic,
+    inner_folds,
+    logistic,
+    nearest_centroid,
+    network,
+    ridge,
+)
 
 
 @pytest.fixture
@@ -70,6 +77,25 @@ def test_three_classes_have_one_score_each(random):
     scores = logistic(x[:200], y[:200], x[200:], np.arange(200) // 10, 0)
     assert scores.shape == (100, 3)
     assert (scores.argmax(1) == y[200:]).mean() > 0.8
+
+
+def test_balanced_regression_gives_a_class_that_is_a_fifth_the_weight_of_the_others(random):
+    y = np.repeat([0, 1], [400, 100])
+    x = random.standard_normal((500, 3)) + y[:, None]
+    odds = {probe: probe(x, y, x, np.arange(500), 0)[:, 0] for probe in (logistic, balanced_logistic)}
+    assert np.median(odds[balanced_logistic] - odds[logistic]) == pytest.approx(np.log(4), abs=0.15)
+    found = {probe: balanced_accuracy_score(y, each > 0) for probe, each in odds.items()}
+    assert found[balanced_logistic] > found[logistic] + 0.05
+
+
+def test_differences_of_the_nearest_class_mean_are_half_those_of_squared_distances():
+    x, y = np.array([[0.0], [0], [4], [4], [8], [8]]), np.array([0, 0, 1, 1, 2, 2])
+    found = nearest_centroid(x, y, np.array([[0.5], [3.9], [9]]), np.arange(6), 0)
+    assert found.argmax(axis=1).tolist() == [0, 1, 2]
+    # In training the deviation is √(32/3): (0.5² - 3.5²) / 2 / (32/3) from the first class to the second.
+    assert found[0, 1] - found[0, 0] == pytest.approx(-6 / (32 / 3), abs=1e-5)
+    two = nearest_centroid(x[:4], y[:4], np.array([[2.0], [3]]), np.arange(4), 0)
+    np.testing.assert_allclose(two, [[0], [1]], atol=1e-6)  # the deviation is 2, and 4 away from 0 is 2 · 2
 
 
 def test_the_network_finds_what_a_linear_probe_cannot(random, monkeypatch):
