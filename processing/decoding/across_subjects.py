@@ -71,7 +71,9 @@ def across_subjects(
         "units": len(people),
         "systems": systems,
         "differences": differences,
-        "verdict": verdict(systems, differences, model=model, metric=metric) if said else None,
+        "verdict": verdict(systems, differences, model=model, metric=metric, higher_is_better=higher_is_better)
+        if said
+        else None,
     }
 
 

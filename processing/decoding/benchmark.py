@@ -262,6 +262,7 @@ def judge_problem(
         without encoder; rows with another head are "variants". Above zero, a difference says that the model is better.
     """
     epochs, split, first = task.epochs, task.split, problem.measures[0]
+    judge = MEASURES[first]
     how = {"draws": conduct.draws, "seed": conduct.seed}
     judged = {
         name: {measure: judge_measure(measure, each, epochs, split, **how) for measure in problem.measures}
@@ -295,7 +296,7 @@ def judge_problem(
         )
         if compared and name != own:
             pair = (judged[own][first], judged[name][first])
-            better = pair[0].minus(pair[1]) if MEASURES[first].higher_is_better else pair[1].minus(pair[0])
+            better = pair[0].minus(pair[1]) if judge.higher_is_better else pair[1].minus(pair[0])
             differences.append({"control": system, "label": LABELS[system], **asdict(better)})
     judging = [{"name": row["name"], "score": row["measures"][first]["score"]} for row in rows[:1]]
     units = tested_units(split)
@@ -311,7 +312,9 @@ def judge_problem(
         "judged": model,
         "rows": rows,
         "differences": differences,
-        "verdict": verdict(judging, differences, model=model, metric=MEASURES[first].label),
+        "verdict": verdict(
+            judging, differences, model=model, metric=judge.label, higher_is_better=judge.higher_is_better
+        ),
         "bootstrap": {"draws": conduct.draws, "unit": split.unit_name, "units": len(units)},
         "by_unit": _by_unit(problem, task, scores, own) if split.name in ("groups", "participants") else None,
         "warnings": split_warnings(split, len(units)),

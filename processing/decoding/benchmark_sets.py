@@ -186,7 +186,7 @@ def dreamt_benchmark(
         classes = ("sleep", "wake") if task == "sleep-wake" else None
         problems.append(
             Problem(
-                name="sleep and wake" if classes else "skin temperature, °C",
+                name="Sleep and wake" if classes else "Skin temperature, °C",
                 people=dreamt.open_dreamt(root, sampling_rate=sampling_rate, task=task),
                 window_s=float(dreamt.EPOCH_S),
                 classes=classes,

@@ -112,9 +112,17 @@ def evaluate(
 
 
 def verdict(
-    systems: Sequence[Mapping[str, Any]], differences: Sequence[Mapping[str, Any]], *, model: str, metric: str
+    systems: Sequence[Mapping[str, Any]],
+    differences: Sequence[Mapping[str, Any]],
+    *,
+    model: str,
+    metric: str,
+    higher_is_better: bool = True,
 ) -> str:
-    """Return one sentence: whether the model beat all of its controls, and which it did not."""
+    """Return one sentence: whether the model beat all of its controls, and which it did not.
+
+    differences: above zero where the model is better, whatever the metric.
+    """
     own = next(entry for entry in systems if entry["name"] == model)
     name = f"The {model} encoder ({metric} {own['score']:.3f})"
     if not differences:
@@ -133,11 +141,11 @@ def verdict(
         )
     parts = []
     if worse:
-        parts.append(f"it is below {_listed(worse)}")
+        parts.append(f"it is {'below' if higher_is_better else 'worse than'} {_listed(worse)}")
     if even:
         parts.append(f"it cannot be told from {_listed(even)}")
     if beaten:
-        parts.append(f"it is above {_listed(beaten)}")
+        parts.append(f"it is {'above' if higher_is_better else 'better than'} {_listed(beaten)}")
     of = "all of its controls" if len(differences) > 1 else "its only control"
     return f"{name} did not beat {of}: {'; '.join(parts)}."
 

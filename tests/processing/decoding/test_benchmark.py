@@ -5,7 +5,7 @@ import pytest
 from accelerate import Accelerator
 
 from brainbert.processing.corpora.labelled import LabelledRecording
-from brainbert.processing.decoding import Recipe
+from brainbert.processing.decoding import Recipe, benchmark
 from brainbert.processing.decoding.benchmark import Benchmark, Conduct, Problem, Published, run_problem
 from brainbert.processing.decoding.benchmark_folds import participant_folds, shares_of_classes
 from brainbert.processing.decoding.benchmark_page import as_text, summarise, write_benchmark
@@ -119,6 +119,7 @@ def test_a_regression_reaches_the_noise_of_its_values(people, small_encoder):
     assert row(result, "band-power")["r"]["score"] > 0.9
     control = next(each for each in result["differences"] if each["control"] == "constant")
     assert control["difference"] == pytest.approx(constant - row(result, "pretrained")["rmse"]["score"])
+    assert "it is worse than the linear spectrogram" in result["verdict"]
 
 
 def test_fine_tuning_is_judged_beside_the_frozen_encoder_and_from_scratch(people, small_encoder):
@@ -140,6 +141,19 @@ def test_fine_tuning_is_judged_beside_the_frozen_encoder_and_from_scratch(people
     ]
 
 
+def test_fine_tuning_sees_the_contacts_that_training_windows_chose_alone(people, small_encoder, monkeypatch):
+    seen = []
+
+    def finetuned_scores(make_model, inputs, *, epochs, **_):
+        seen.append(([of_fold.shape[2] for of_fold in inputs], make_model().head.output.in_features))
+        return np.zeros((1, len(epochs), 1)), []
+
+    monkeypatch.setattr(benchmark, "finetuned_scores", finetuned_scores)
+    few = problem(people(), most_contacts=2, split_by=lambda epochs: participant_folds(epochs, folds=3))
+    run(few, small_encoder(), controls=(), untrained_seeds=0, fine_tuning=Recipe())
+    assert seen == [([2, 2, 2], 2 * 33)] * 2  # contacts of each fold; 32 features and a mark of each
+
+
 def test_people_who_are_problems_of_their_own_are_averaged_with_student_s_interval(people, small_encoder, tmp_path):
     of_each = [
         problem(
@@ -148,9 +162,9 @@ def test_people_who_are_problems_of_their_own_are_averaged_with_student_s_interv
         for person in people()[:3]
     ]
     published = [Published(label="Theirs", values={"accuracy": 0.75}, spread={"accuracy": 0.05})]
-    benchmark = Benchmark(name="Words", problems=of_each, subjects=True, published=published, source="a paper, table 1")
+    words = Benchmark(name="Words", problems=of_each, subjects=True, published=published, source="a paper, table 1")
     results = [run(each, small_encoder(), controls=("spectrogram",)) for each in of_each]
-    table = summarise(benchmark, results, settings={"heads": ["concatenation"]})
+    table = summarise(words, results, settings={"heads": ["concatenation"]})
     own = [row(result, "pretrained")["accuracy"]["score"] for result in results]
     assert row(table["people"], "pretrained")["accuracy"]["score"] == pytest.approx(np.mean(own))
     text = "\n".join(as_text(table))
