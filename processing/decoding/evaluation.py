@@ -124,7 +124,8 @@ def verdict(
     differences: above zero where the model is better, whatever the metric.
     """
     own = next(entry for entry in systems if entry["name"] == model)
-    name = f"The {model} encoder ({metric} {own['score']:.3f})"
+    which = "encoder trained from scratch" if model == "fine-tuned-untrained" else f"{model} encoder"
+    name = f"The {which} ({metric} {own['score']:.3f})"
     if not differences:
         return f"{name} was compared with no control, so this number says nothing about pretraining."
     beaten = [entry for entry in differences if entry["interval"][0] > 0]

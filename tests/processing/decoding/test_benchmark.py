@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def problem(people, *, regression=False, **how):
             "people": people,
             "window_s": 1.0,
             "classes": None if regression else ("rest", "move"),
-            "split_by": participant_folds,
+            "split_by": partial(participant_folds, folds=3),
             "measures": ("rmse", "r") if regression else ("auroc", "balanced-accuracy", "f1"),
         }
         | how
@@ -111,7 +112,8 @@ def test_without_a_signal_scores_are_within_chance(people, small_encoder):
 
 
 def test_a_regression_reaches_the_noise_of_its_values(people, small_encoder):
-    result = run(problem(people(regression=True), regression=True), small_encoder(), untrained_seeds=0)
+    values = problem(people(regression=True), regression=True, split_by=participant_folds)
+    result = run(values, small_encoder(), untrained_seeds=0)
     best = row(result, "band-power")["rmse"]["score"]
     constant = row(result, "constant")["rmse"]["score"]
     assert constant == pytest.approx(np.sqrt(1 / 3), rel=0.1)
@@ -125,7 +127,7 @@ def test_a_regression_reaches_the_noise_of_its_values(people, small_encoder):
 def test_fine_tuning_is_judged_beside_the_frozen_encoder_and_from_scratch(people, small_encoder):
     recipe = Recipe(steps=4, validate_every=2, patience=4)
     result = run_problem(
-        problem(people(), split_by=lambda epochs: participant_folds(epochs, folds=3)),
+        problem(people()),
         small_encoder(),
         Conduct(**QUICK, controls=("spectrogram",), fine_tuning=recipe),
         accelerator=Accelerator(cpu=True),
@@ -149,7 +151,7 @@ def test_fine_tuning_sees_the_contacts_that_training_windows_chose_alone(people,
         return np.zeros((1, len(epochs), 1)), []
 
     monkeypatch.setattr(benchmark, "finetuned_scores", finetuned_scores)
-    few = problem(people(), most_contacts=2, split_by=lambda epochs: participant_folds(epochs, folds=3))
+    few = problem(people(), most_contacts=2)
     run(few, small_encoder(), controls=(), untrained_seeds=0, fine_tuning=Recipe())
     assert seen == [([2, 2, 2], 2 * 33)] * 2  # contacts of each fold; 32 features and a mark of each
 
@@ -181,7 +183,7 @@ def in_three_parts(epochs):
 
 
 def test_the_same_seed_gives_the_same_result(people, small_encoder):
-    few = problem(people(), split_by=lambda epochs: participant_folds(epochs, folds=3))
+    few = problem(people())
     how = {"controls": (), "heads": ("attention",), "untrained_seeds": 0}
     first, second = (run(few, small_encoder(), **how) for _ in range(2))
     assert first == second
