@@ -25,8 +25,9 @@ from transformers import AutoFeatureExtractor
 
 from brainbert.modeling_brainbert import PRESETS, BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
 from brainbert.processing.decoding import Encoder, Recipe
-from brainbert.processing.decoding.benchmark import CONTROLS, Benchmark, Conduct, run_problem
+from brainbert.processing.decoding.benchmark import CONTROLS, Benchmark, Conduct
 from brainbert.processing.decoding.benchmark_page import as_text, summarise, write_benchmark
+from brainbert.processing.decoding.benchmark_run import run_problem
 from brainbert.processing.decoding.benchmark_sets import dreamt_benchmark, du_in_benchmark, mayo_benchmark
 from brainbert.processing.decoding.contact_heads import HEADS
 from brainbert.processing.program import HelpFormatter, run

@@ -6,10 +6,11 @@ import pytest
 from accelerate import Accelerator
 
 from brainbert.processing.corpora.labelled import LabelledRecording
-from brainbert.processing.decoding import Recipe, benchmark
-from brainbert.processing.decoding.benchmark import Benchmark, Conduct, Problem, Published, run_problem
+from brainbert.processing.decoding import Recipe, benchmark_run
+from brainbert.processing.decoding.benchmark import Benchmark, Conduct, Problem, Published
 from brainbert.processing.decoding.benchmark_folds import participant_folds, shares_of_classes
 from brainbert.processing.decoding.benchmark_page import as_text, summarise, write_benchmark
+from brainbert.processing.decoding.benchmark_run import run_problem
 
 QUICK = {"untrained_seeds": 1, "draws": 300, "head_recipe": Recipe(steps=20, patience=20, validate_every=10)}
 
@@ -150,7 +151,7 @@ def test_fine_tuning_sees_the_contacts_that_training_windows_chose_alone(people,
         seen.append(([of_fold.shape[2] for of_fold in inputs], make_model().head.output.in_features))
         return np.zeros((1, len(epochs), 1)), []
 
-    monkeypatch.setattr(benchmark, "finetuned_scores", finetuned_scores)
+    monkeypatch.setattr(benchmark_run, "finetuned_scores", finetuned_scores)
     few = problem(people(), most_contacts=2)
     run(few, small_encoder(), controls=(), untrained_seeds=0, fine_tuning=Recipe())
     assert seen == [([2, 2, 2], 2 * 33)] * 2  # contacts of each fold; 32 features and a mark of each

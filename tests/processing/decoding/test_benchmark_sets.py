@@ -8,7 +8,8 @@ import pytest
 from brainbert.modeling_brainbert import BrainBertConfig, BrainBertFeatureExtractor, BrainBertModel
 from brainbert.processing.corpora import mayo_fnusa
 from brainbert.processing.decoding import Encoder
-from brainbert.processing.decoding.benchmark import Conduct, run_problem
+from brainbert.processing.decoding.benchmark import Conduct
+from brainbert.processing.decoding.benchmark_run import run_problem
 from brainbert.processing.decoding.benchmark_sets import dreamt_benchmark, du_in_benchmark, mayo_benchmark
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
