@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..recordings import Recording
-from .benchmark import LINEAR, Conduct, Problem
+from .benchmark import CONTROLS, LINEAR, Conduct, Problem
 from .benchmark_rows import judge_problem
 from .bootstrap import Scores
 from .contact_heads import choose_contacts, classifier_maker, head_scores, stacked_inputs, take_contacts
 from .description import describe
 from .epochs import make_epochs
+from .evaluation import LABELS
 from .finetuned import encoder_inputs, finetuned_scores
 from .labels import Labels
 from .measures import check_measures, constant_scores
@@ -52,6 +53,10 @@ def run_problem(
         scores |= tuned_scores(problem, task, encoder, conduct, pretrained=pretrained, accelerator=accelerator)
         model = "fine-tuned" if pretrained else "fine-tuned-untrained"
     result = judge_problem(problem, task, scores, conduct, model=model)
+    missing = [name for name in CONTROLS if name not in conduct.controls]
+    missing += [] if conduct.untrained_seeds else ["untrained"]
+    if missing:
+        result["warnings"].append(f"Left out on request: {', '.join(LABELS[name] for name in missing)}.")
     about = describe(task, encoder, warnings=result["warnings"], seed=conduct.seed)
     kept = ("model", "left_out", "statistics", "warnings", "seed", "versions")
     frame = about["positions"] and about["positions"]["frame"]

@@ -135,6 +135,7 @@ def test_fine_tuning_is_judged_beside_the_frozen_encoder_and_from_scratch(people
         progress=False,
     )
     assert result["judged"] == "fine-tuned"
+    assert "Left out on request: Linear, spectrogram in time, Linear, band power." in result["warnings"]
     assert [each["control"] for each in result["differences"]] == [
         "pretrained",
         "untrained",
