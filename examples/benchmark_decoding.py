@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from decode import make_encoder, refuse_statistics, refuse_window
+from decode import add_encoder_arguments, as_encoder, make_encoder, refuse_statistics
 from model_folder import check_model
 from transformers import AutoFeatureExtractor
 
@@ -30,7 +30,7 @@ from brainbert.processing.decoding.benchmark_page import as_text, summarise, wri
 from brainbert.processing.decoding.benchmark_run import run_problem
 from brainbert.processing.decoding.benchmark_sets import dreamt_benchmark, du_in_benchmark, mayo_benchmark
 from brainbert.processing.decoding.contact_heads import HEADS
-from brainbert.processing.program import HelpFormatter, run
+from brainbert.processing.program import DescriptionHelpFormatter, HelpFormatter, run
 
 WINDOWS = {"mayo": None, "du-in": 3.0, "dreamt": 30.0}  # seconds; of mayo --clip-s
 WEARABLE = ("dreamt",)  # whose rate is another, and the front end with it
@@ -81,26 +81,24 @@ def encoder_of(args: argparse.Namespace) -> Encoder:
         if args.preset:
             raise ValueError("--preset is of --model untrained: leave it out.")
         check_model(args.model)
-        extractor = AutoFeatureExtractor.from_pretrained(args.model)
-        if args.data in WEARABLE and extractor.sampling_rate > 4 * 64:
-            raise ValueError(
-                f"This model reads {extractor.sampling_rate:g} Hz and DREAMT has 64 Hz, of which it would see next to "
-                "nothing: give a model with the front end 'wearable', or --model untrained --preset tiny."
-            )
+        if args.data in WEARABLE:
+            refuse_intracranial(args.model)
         return make_encoder(args)
     if not args.preset:
         raise ValueError(f"untrained needs to know of what: give --preset, one of {', '.join(PRESETS)}.")
-    config = BrainBertConfig.from_preset(args.preset)
     extractor = BrainBertFeatureExtractor.named("wearable") if args.data in WEARABLE else BrainBertFeatureExtractor()
-    refuse_window(args.window_s, extractor, most=config.max_position_embeddings)
-    encoder = Encoder(
-        model=BrainBertModel(config).to(args.device).eval(),
-        extractor=extractor,
-        pooling=args.pooling or config.pooling,
-        layer=args.layer % (config.num_hidden_layers + 1),
-        statistics=args.statistics.replace("-", " "),
-    )
-    return encoder.untrained(args.seed)
+    model = BrainBertModel(BrainBertConfig.from_preset(args.preset)).to(args.device).eval()
+    return as_encoder(args, model, extractor).untrained(args.seed)
+
+
+def refuse_intracranial(model: str) -> None:
+    """Raise ValueError for a model that reads far more samples a second than a wearable has."""
+    rate = AutoFeatureExtractor.from_pretrained(model).sampling_rate
+    if rate > 4 * 64:
+        raise ValueError(
+            f"This model reads {rate:g} Hz and DREAMT has 64 Hz, of which it would see next to nothing: give a model "
+            "with the front end 'wearable', or --model untrained --preset tiny."
+        )
 
 
 def benchmark_of(args: argparse.Namespace, sampling_rate: float, cache: Path) -> Benchmark:
@@ -154,7 +152,7 @@ def settings_of(args: argparse.Namespace, conduct: Conduct) -> dict[str, Any]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_HelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=DescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="data", required=True, metavar="mayo|du-in|dreamt|neuroprobe")
     kinds.add_parser("neuroprobe", help="tasks of Brain Treebank; its arguments are those of neuroprobe.py")
     add = partial(kinds.add_parser, formatter_class=HelpFormatter)
@@ -198,21 +196,8 @@ def parse_arguments() -> argparse.Namespace:
 def add_common(parser: argparse.ArgumentParser, root: str, *, untrained: int, seeds: int) -> None:
     parser.add_argument("root", metavar="ROOT", type=Path, help=root)
     parser.add_argument("--out", type=Path, required=True, help="folder of benchmark.html and benchmark.json")
-    group = parser.add_argument_group("encoder")
-    group.add_argument("--model", required=True, help="folder or Hub id of a BrainBERT model; or untrained")
+    group = add_encoder_arguments(parser, otherwise="; or untrained")
     group.add_argument("--preset", choices=tuple(PRESETS), help="size of --model untrained")
-    group.add_argument("--pooling", choices=("center", "mean"), help="of frames; the model's own if not given")
-    group.add_argument("--layer", type=int, default=-1, help="0 is what enters the first; -1 the last")
-    group.add_argument(
-        "--statistics",
-        default="training-windows",
-        choices=("training-windows", "whole-recording"),
-        help="what normalises the input of a model that was trained with recording statistics",
-    )
-    group.add_argument(
-        "--minimum-recording-s", type=float, help="seconds of signal that such statistics need at least; the model's"
-    )
-    group.add_argument("--device", default="cpu", help="torch device of model and front end")
     group = parser.add_argument_group("heads")
     group.add_argument(
         "--heads", nargs="+", choices=HEADS, help="over contacts; the first is judged. The data set's own if not given"
@@ -231,10 +216,6 @@ def add_common(parser: argparse.ArgumentParser, root: str, *, untrained: int, se
     group.add_argument("--draws", type=int, default=2000, help="of bootstrap and of chance")
     group.add_argument("--jobs", type=int, default=1, help="processes for linear heads")
     group.add_argument("--seed", type=int, default=0, help="of heads, twins, draws and random splits")
-
-
-class _HelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show defaults, and the description as it was written."""
 
 
 if __name__ == "__main__":

@@ -48,7 +48,11 @@ def make_encoder(args: argparse.Namespace) -> Encoder:
     model = AutoModel.from_pretrained(args.model).to(args.device)
     if model.config.model_type != "brainbert":
         raise ValueError(f"{args.model} is a model of the type {model.config.model_type}: give one of BrainBERT.")
-    extractor = AutoFeatureExtractor.from_pretrained(args.model)
+    return as_encoder(args, model, AutoFeatureExtractor.from_pretrained(args.model))
+
+
+def as_encoder(args: argparse.Namespace, model: Any, extractor: Any) -> Encoder:
+    """Return the same of a model that is loaded; raises ValueError for a layer or window that it does not have."""
     if args.minimum_recording_s is not None:
         extractor.minimum_recording_s = args.minimum_recording_s
     layers = model.config.num_hidden_layers
@@ -157,12 +161,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+def add_encoder_arguments(parser: argparse.ArgumentParser, *, otherwise: str = "") -> argparse._ArgumentGroup:
+    """Add how embeddings are taken, and of which model; otherwise: what --model may be besides."""
     group = parser.add_argument_group("encoder")
-    group.add_argument("--model", required=True, help="folder or Hub id of a BrainBERT model")
+    group.add_argument("--model", required=True, help=f"folder or Hub id of a BrainBERT model{otherwise}")
     group.add_argument("--pooling", choices=("center", "mean"), help="of frames; the model's own if not given")
     group.add_argument("--layer", type=int, default=-1, help="0 is what enters the first; -1 the last")
     add_input_arguments(group)
+    return group
 
 
 def add_input_arguments(group: argparse._ArgumentGroup) -> None:

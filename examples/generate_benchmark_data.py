@@ -15,7 +15,7 @@ import generated_dreamt
 import generated_du_in
 import generated_mayo_fnusa
 
-from brainbert.processing.program import HelpFormatter, run
+from brainbert.processing.program import DescriptionHelpFormatter, run
 
 SETS = {"mayo": generated_mayo_fnusa, "du-in": generated_du_in, "dreamt": generated_dreamt}
 
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_HelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=DescriptionHelpFormatter)
     parser.add_argument("data", choices=tuple(SETS), help="whose format")
     parser.add_argument("out", type=Path, help="new folder")
     parser.add_argument("--no-signal", action="store_true", help="labels that have nothing to do with the recordings")
@@ -43,10 +43,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--layout", default="pickle", choices=("pickle", "bids"), help="of du-in")
     parser.add_argument("--seed", type=int, default=0, help="of the numbers that are drawn")
     return parser.parse_args()
-
-
-class _HelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show defaults, and the description as it was written."""
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from brainbert.processing.decoding.encoder_features import untrained_twin
 from brainbert.processing.decoding.neuroprobe_run import ENTRIES, LINEAR, Settings, System
 from brainbert.processing.decoding.neuroprobe_windows import SPLITS, session_name
 from brainbert.processing.decoding.submission import RELEASED, sessions_among, sessions_in_record
-from brainbert.processing.program import HelpFormatter
+from brainbert.processing.program import DescriptionHelpFormatter
 
 LINES = {
     "spectrogram": "Linear decoder of Laplacian spectrograms",
@@ -167,12 +167,8 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-class _HelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show defaults, and the description as it was written."""
-
-
 def parse_arguments(doc: str | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc, formatter_class=_HelpFormatter)
+    parser = argparse.ArgumentParser(description=doc, formatter_class=DescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder of Brain Treebank, as it was published")
     parser.add_argument("--out", type=Path, required=True, help="folder for table.html, results, cache and entries")
     group = parser.add_argument_group("rows of the table")

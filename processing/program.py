@@ -14,6 +14,10 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, []) else super()._get_help_string(action)
 
 
+class DescriptionHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Show defaults, and the description as it was written."""
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; on bad input end with status 1 and one sentence (BRAINBERT_TRACEBACK=1 shows where it came from)."""
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # what, not which line of whose code

@@ -40,12 +40,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A row of a paper: measure → value, and what its spread is, in words; note: what was different there."""
+    """A row of a paper: measure → value, and measure → its spread (what that is, `Benchmark` says)."""
 
     label: str
     values: Mapping[str, float]
     spread: Mapping[str, float]
-    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

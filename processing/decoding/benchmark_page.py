@@ -10,7 +10,7 @@ from .benchmark import Benchmark
 from .evaluation import LABELS
 from .figures import plot_systems
 from .measures import MEASURES
-from .report import STYLE, address, fill, interval, number, plain_json, write_page
+from .report import STYLE, address, fill, interval, number, outcome_of, plain_json, write_page
 
 
 def summarise(
@@ -125,10 +125,9 @@ def _section(problem: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, 
         entry["interval"] = entry["interval"] or [None, None]
     constant = next((entry["score"] for entry in shown if entry["name"] == "constant"), None)
     figure = plot_systems(shown, metric=MEASURES[first].label, chance=float("nan") if constant is None else constant)
-    lows = [(entry["interval"] or [None])[0] for entry in problem["differences"]]
     return {
         **problem,
-        "outcome": "above" if lows and all(low is not None and low > 0 for low in lows) else "open",
+        "outcome": outcome_of(problem["differences"]),
         "picture": address(figure),
         "width": round(figure.get_figwidth() * 96),
         "own": problem["rows"][0],
@@ -140,7 +139,7 @@ def published_of(problem: Mapping[str, Any], table: Mapping[str, Any]) -> list[M
     """Return the published rows that belong beside a problem, or beside all people together."""
     if table["people"] and problem is not table["people"] and "subjects" not in problem:
         return []
-    return [row for row in table["published"] if row["problem"] in ("", problem["name"])]
+    return table["published"]
 
 
 def as_text(table: Mapping[str, Any]) -> list[str]:

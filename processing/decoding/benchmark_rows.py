@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .benchmark import CONTROLS, Conduct, Problem
 from .bootstrap import Judged, Scores
+from .chance import chance_interval, p_value
 from .evaluation import LABELS, split_warnings, verdict
 from .measures import MEASURES, by_unit, judge_measure, null_measure, tested_units
 from .metrics import mean_defined
@@ -92,15 +93,12 @@ def judge_problem(
 
 
 def _entry(found: Judged, null: NDArray[np.float64] | None, *, higher: bool) -> dict[str, Any]:
-    reached = None
-    if null is not None and np.isfinite(found.score):
-        better = (null >= found.score - 1e-12) if higher else (null <= found.score + 1e-12)
-        reached = float((1 + better.sum()) / (1 + len(null)))
+    sign = 1 if higher else -1
     return {
         "score": found.score,
         "interval": found.interval if found.units > 1 else None,
-        "chance": None if null is None else np.nanquantile(null, [0.025, 0.975]).tolist(),
-        "p": reached,
+        "chance": None if null is None else chance_interval(null).tolist(),
+        "p": None if null is None else float(p_value(np.asarray(sign * found.score), sign * null)),
         "seeds": found.seeds if len(found.seeds) > 1 else None,
     }
 

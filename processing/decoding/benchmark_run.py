@@ -16,7 +16,7 @@ from .bootstrap import Scores
 from .contact_heads import choose_contacts, classifier_maker, head_scores, stacked_inputs, take_contacts
 from .description import describe
 from .epochs import make_epochs
-from .evaluation import LABELS
+from .evaluation import left_out_warnings
 from .finetuned import encoder_inputs, finetuned_scores
 from .labels import Labels
 from .measures import check_measures, constant_scores
@@ -53,10 +53,7 @@ def run_problem(
         scores |= tuned_scores(problem, task, encoder, conduct, pretrained=pretrained, accelerator=accelerator)
         model = "fine-tuned" if pretrained else "fine-tuned-untrained"
     result = judge_problem(problem, task, scores, conduct, model=model)
-    missing = [name for name in CONTROLS if name not in conduct.controls]
-    missing += [] if conduct.untrained_seeds else ["untrained"]
-    if missing:
-        result["warnings"].append(f"Left out on request: {', '.join(LABELS[name] for name in missing)}.")
+    result["warnings"] += left_out_warnings(CONTROLS, conduct.controls, untrained_seeds=conduct.untrained_seeds)
     about = describe(task, encoder, warnings=result["warnings"], seed=conduct.seed)
     kept = ("model", "left_out", "statistics", "warnings", "seed", "versions")
     frame = about["positions"] and about["positions"]["frame"]
@@ -93,20 +90,22 @@ def frozen_scores(
     problem: Problem, task: Task, encoder: Encoder, conduct: Conduct, *, pretrained: bool
 ) -> dict[str, Scores]:
     """Return system:head → scores (1, windows, outputs) of each of its seeds."""
-    many, positions = len(contact_names(task.contacts)), _positions(task)
+    every = len(contact_names(task.contacts))
+    most = every if problem.most_contacts is None else problem.most_contacts
+    positions = _positions(task) if most >= every else None  # where they are chosen, folds have different contacts
+
+    def chosen(features: Features) -> Features:
+        if most >= every:
+            return features
+        return take_contacts(features, choose_contacts(features, task.epochs, task.split, most))
 
     def scored(features: Features, head: str, seed: int) -> Any:
-        where = positions
-        if problem.most_contacts is not None and problem.most_contacts < many:
-            chosen = choose_contacts(features, task.epochs, task.split, problem.most_contacts)
-            features = take_contacts(features, chosen)
-            where = None  # folds have different contacts
         return head_scores(
             features,
             task.epochs,
             task.split,
             head,
-            positions=where,
+            positions=positions,
             seed=seed,
             recipe=conduct.head_recipe,
             folder=task.cache,
@@ -119,19 +118,20 @@ def frozen_scores(
 
     found: dict[str, Scores] = {}
     if pretrained:
-        features = embeddings(task, encoder, layers=[encoder.layer])[0]
+        features = chosen(embeddings(task, encoder, layers=[encoder.layer])[0])
         found |= {
             f"pretrained:{head}": [scored(features, head, seed) for seed in seeds_of(head)] for head in conduct.heads
         }
     twins = [encoder.untrained(conduct.seed + number) for number in range(conduct.untrained_seeds)]
-    of_twins = [embeddings(task, twin, layers=[twin.layer])[0] for twin in twins]
+    of_twins = [chosen(embeddings(task, twin, layers=[twin.layer])[0]) for twin in twins]
     if twins:
         for head in conduct.heads:
             found[f"untrained:{head}"] = [
                 scored(features, head, conduct.seed + number) for number, features in enumerate(of_twins)
             ]
     for name in conduct.controls:
-        found[f"{name}:{LINEAR}"] = [scored(control_features(task, encoder.extractor, name)[0], LINEAR, conduct.seed)]
+        features = chosen(control_features(task, encoder.extractor, name)[0])
+        found[f"{name}:{LINEAR}"] = [scored(features, LINEAR, conduct.seed)]
     return found | {"constant:": [constant_scores(task.epochs, task.split)]}
 
 

@@ -209,6 +209,12 @@ def _null_warnings(null: NDArray[np.float64]) -> list[str]:
     return [f"Labels can be moved in {ways} different ways only: no p falls below about {1 / ways:.2g}{alone}."]
 
 
+def left_out_warnings(known: Sequence[str], used: Sequence[str], *, untrained_seeds: int) -> list[str]:
+    """Return what a reader has to be told of controls that were not asked for, of those that are known."""
+    missing = [name for name in known if name not in used] + ([] if untrained_seeds else ["untrained"])
+    return [f"Left out on request: {', '.join(LABELS[name] for name in missing)}."] if missing else []
+
+
 def split_warnings(split: Split, units: int) -> list[str]:
     """Return what a reader of any score of this split has to be told."""
     found = []

@@ -15,7 +15,7 @@ import numpy as np
 from .bootstrap import Scores
 from .description import describe
 from .epochs import Epochs
-from .evaluation import LABELS, evaluate
+from .evaluation import evaluate, left_out_warnings
 from .features import find_problems
 from .out_of_fold import Features, out_of_fold
 from .probes import Probe
@@ -120,10 +120,7 @@ def decode(
         draws=plan.draws,
         seed=plan.seed,
     )
-    missing = sorted(set(CONTROLS) - set(plan.controls), key=CONTROLS.index)
-    missing += [] if plan.untrained_seeds else ["untrained"]
-    if missing:
-        result["warnings"].append(f"Left out on request: {', '.join(LABELS[name] for name in missing)}.")
+    result["warnings"] += left_out_warnings(CONTROLS, plan.controls, untrained_seeds=plan.untrained_seeds)
     result |= describe(task, encoder, warnings=result["warnings"], seed=plan.seed)
     first = {name: features[0] for name, (features, _) in systems.items() if name != "waveform-network"}
     if plan.few_shot:

@@ -74,7 +74,7 @@ def render(result: Mapping[str, Any], pictures: Mapping[str, tuple[str, int]] | 
         ordered=systems,
         names={entry["name"]: entry["label"] for entry in labels},
         differences_to={entry["control"]: entry for entry in result["differences"]},
-        outcome=_outcome(result["differences"]),
+        outcome=outcome_of(result["differences"]),
         classes=result["task"]["classes"] or sorted(result["task"]["windows"]),
         contact_rows=_contact_rows(systems),
         passed=sum(_passes(entry, result["false_discovery"]) for entry in model["contacts"] or []),
@@ -182,7 +182,7 @@ def address(figure: "Figure") -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.getvalue().encode()).decode()
 
 
-def _outcome(differences: Sequence[Mapping[str, Any]]) -> str:
+def outcome_of(differences: Sequence[Mapping[str, Any]]) -> str:
     """Return "above" when the pretrained encoder is above every control, its interval excluding zero."""
     lows = [(entry["interval"] or [None])[0] for entry in differences]
     return "above" if lows and all(low is not None and low > 0 for low in lows) else "open"
